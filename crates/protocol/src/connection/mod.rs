@@ -1,0 +1,16 @@
+//! One connection, either role: upgrade, handshake, cipher, wire encoding and deadlines in one
+//! sans-IO state machine.
+//!
+//! The caller moves bytes and time: `handle_input(now, bytes)`, `handle_eof()`,
+//! `handle_timeout(now)` in; `poll_event(now)`, `output()`, `poll_timeout()` out. Messages are taken
+//! apart only when an event is asked for, so that a caller who stops asking stops the work.
+
+mod channel;
+mod client;
+mod gateway;
+
+pub use client::{ClientConfig, ClientConnection, ClientEvent};
+pub use gateway::{GatewayConfig, GatewayConnection, GatewayEvent};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,28 @@
+//! Keys, nonces, proofs and the cipher (sections 2 and 3).
+//!
+//! Secrets are types that print `***` and are wiped when dropped.
+
+mod cipher;
+mod key;
+mod mac;
+
+pub use cipher::{CipherError, Decryptor, Encryptor};
+pub use key::{DeviceKey, KeyError, SessionKey};
+pub use mac::{Nonce, ProofBytes, prove};
+
+/// The random bytes that a client connection needs, from the operating system's generator.
+#[derive(Clone)]
+pub struct ClientEntropy {
+    /// The client's nonce.
+    pub nonce: [u8; 16],
+    /// The value of `Sec-WebSocket-Key`.
+    pub websocket_key: [u8; 16],
+    /// The seed of the masks of WebSocket frames.
+    pub mask_seed: [u8; 16],
+}
+
+impl std::fmt::Debug for ClientEntropy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ClientEntropy(***)")
+    }
+}

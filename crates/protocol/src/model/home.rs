@@ -1,0 +1,225 @@
+//! The devices of one gateway, and the only function that changes them.
+//!
+//! The gateway's registry and the client's mirror both own a [`Home`]; the same [`Change`]s applied
+//! in the same order make the same home on both sides.
+
+use indexmap::IndexMap;
+
+use super::change::{Change, Stamp};
+use super::device::{Device, DeviceId, Point, Reading};
+
+/// The devices of one gateway, in the order in which they came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Home {
+    devices: IndexMap<DeviceId, Device>,
+}
+
+/// What a change did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// Something is different now.
+    Changed,
+    /// The device is known and nothing differs: still an event (section 6), no new state.
+    Same,
+    /// There is no such device: nothing was done.
+    UnknownDevice,
+}
+
+impl Home {
+    /// Applies a change; values in it are confirmed by `stamp`.
+    pub fn apply(&mut self, change: &Change, stamp: Stamp) -> Applied {
+        match change {
+            Change::Upsert(device) => self.upsert(device),
+            // A removal is rare and order is worth its cost: listings stay stable.
+            Change::Remove(id) => match self.devices.shift_remove(id) {
+                Some(_) => Applied::Changed,
+                None => Applied::UnknownDevice,
+            },
+            Change::Online {
+                device,
+                online,
+                readings,
+            } => {
+                let Some(device) = self.devices.get_mut(device) else {
+                    return Applied::UnknownDevice;
+                };
+                let turned = std::mem::replace(&mut device.online, *online) != *online;
+                let differs = confirm(&mut device.points, readings, stamp);
+                if turned || differs {
+                    Applied::Changed
+                } else {
+                    Applied::Same
+                }
+            }
+            Change::State { device, readings } => {
+                let Some(device) = self.devices.get_mut(device) else {
+                    return Applied::UnknownDevice;
+                };
+                if confirm(&mut device.points, readings, stamp) {
+                    Applied::Changed
+                } else {
+                    Applied::Same
+                }
+            }
+        }
+    }
+
+    /// Returns a device.
+    pub fn device(&self, id: &str) -> Option<&Device> {
+        self.devices.get(id)
+    }
+
+    /// Returns the devices in order.
+    pub fn devices(&self) -> impl ExactSizeIterator<Item = &Device> + Clone {
+        self.devices.values()
+    }
+
+    /// Returns how many devices there are.
+    pub fn len(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// Tells whether there is no device.
+    pub fn is_empty(&self) -> bool {
+        self.devices.is_empty()
+    }
+
+    fn upsert(&mut self, device: &Device) -> Applied {
+        match self.devices.get_mut(device.id().as_str()) {
+            Some(known) if known == device => Applied::Same,
+            Some(known) => {
+                *known = device.clone();
+                Applied::Changed
+            }
+            None => {
+                self.devices.insert(device.id().clone(), device.clone());
+                Applied::Changed
+            }
+        }
+    }
+}
+
+impl FromIterator<Device> for Home {
+    fn from_iter<I: IntoIterator<Item = Device>>(devices: I) -> Self {
+        Self {
+            devices: devices
+                .into_iter()
+                .map(|device| (device.id().clone(), device))
+                .collect(),
+        }
+    }
+}
+
+/// Takes readings over; tells whether any of them is new.
+fn confirm(points: &mut Vec<Point>, readings: &[Reading], stamp: Stamp) -> bool {
+    let mut differs = false;
+    for reading in readings {
+        match points.iter_mut().find(|point| point.code == reading.code) {
+            Some(point) => {
+                point.confirmed = stamp;
+                if point.value != reading.value {
+                    point.value = reading.value.clone();
+                    point.changed = stamp.at;
+                    differs = true;
+                }
+            }
+            None => {
+                points.push(Point {
+                    code: reading.code.clone(),
+                    value: reading.value.clone(),
+                    confirmed: stamp,
+                    changed: stamp.at,
+                });
+                differs = true;
+            }
+        }
+    }
+    differs
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::{Schema, Source, Timestamp, Value};
+    use super::*;
+
+    const FIRST: Stamp = Stamp {
+        at: Timestamp(1),
+        source: Source::Read,
+    };
+    const LATER: Stamp = Stamp {
+        at: Timestamp(2),
+        source: Source::Event,
+    };
+
+    fn home() -> Home {
+        let schema = Arc::new(Schema::new("kg", Vec::new(), Vec::new()));
+        let readings = [Reading::new("switch_1", Value::from(true))];
+        [Device::new("a".into(), schema, true, readings, FIRST)]
+            .into_iter()
+            .collect()
+    }
+
+    fn state(code: &str, value: Value) -> Change {
+        Change::State {
+            device: "a".into(),
+            readings: vec![Reading::new(code, value)],
+        }
+    }
+
+    #[test]
+    fn an_equal_value_is_confirmed_but_not_changed() {
+        let mut home = home();
+        assert_eq!(
+            home.apply(&state("switch_1", Value::from(true)), LATER),
+            Applied::Same
+        );
+        let point = home.device("a").unwrap().point("switch_1").unwrap();
+        assert_eq!((point.confirmed, point.changed), (LATER, Timestamp(1)));
+    }
+
+    #[test]
+    fn a_code_that_no_schema_declares_is_kept() {
+        let mut home = home();
+        assert_eq!(
+            home.apply(&state("odd", Value::from(7)), LATER),
+            Applied::Changed
+        );
+        assert_eq!(
+            home.device("a").unwrap().point("odd").unwrap().value,
+            Value::from(7)
+        );
+    }
+
+    #[test]
+    fn an_unknown_device_changes_nothing() {
+        let mut home = home();
+        let before = home.clone();
+        assert_eq!(
+            home.apply(&Change::Remove("b".into()), LATER),
+            Applied::UnknownDevice
+        );
+        let change = Change::Online {
+            device: "b".into(),
+            online: false,
+            readings: Vec::new(),
+        };
+        assert_eq!(home.apply(&change, LATER), Applied::UnknownDevice);
+        assert_eq!(home, before);
+    }
+
+    #[test]
+    fn going_offline_keeps_the_values() {
+        let mut home = home();
+        let change = Change::Online {
+            device: "a".into(),
+            online: false,
+            readings: Vec::new(),
+        };
+        assert_eq!(home.apply(&change, LATER), Applied::Changed);
+        assert_eq!(home.apply(&change, LATER), Applied::Same);
+        let device = home.device("a").unwrap();
+        assert!(!device.online() && device.point("switch_1").is_some());
+    }
+}

@@ -1,0 +1,104 @@
+//! Small tools on JSON text that must stay as it is: depth, white space, strings.
+
+use std::io::Write;
+
+/// Tells whether arrays and objects of a JSON text are nested deeper than `limit`.
+///
+/// Iterative, so that hostile input cannot exhaust the stack; the usual message has so few brackets
+/// that counting them is enough.
+pub(crate) fn nesting_exceeds(text: &[u8], limit: usize) -> bool {
+    let opening = text
+        .iter()
+        .filter(|&&byte| byte == b'[' || byte == b'{')
+        .count();
+    if opening <= limit {
+        return false;
+    }
+    let mut depth = 0usize;
+    let mut in_string = false;
+    let mut escaped = false;
+    for &byte in text {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > limit {
+                    return true;
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Removes the white space between the tokens of a JSON text; strings and numbers stay to the byte.
+pub fn compact(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut in_string = false;
+    let mut escaped = false;
+    for character in text.chars() {
+        if in_string {
+            match character {
+                _ if escaped => escaped = false,
+                '\\' => escaped = true,
+                '"' => in_string = false,
+                _ => {}
+            }
+            out.push(character);
+        } else if !matches!(character, ' ' | '\t' | '\n' | '\r') {
+            in_string = character == '"';
+            out.push(character);
+        }
+    }
+    out
+}
+
+/// Writes a string as JSON, with quotes.
+pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
+    let plain = text
+        .bytes()
+        .all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
+    if plain {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else if serde_json::to_writer(&mut *out, text).is_err() {
+        // Writing a `str` to a `Vec` cannot fail; an empty string keeps the message well formed.
+        let _ = out.write_all(b"\"\"");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_counts_brackets_outside_strings() {
+        let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
+        assert!(!nesting_exceeds(nested(64).as_bytes(), 64));
+        assert!(nesting_exceeds(nested(65).as_bytes(), 64));
+        let flat = format!("[{}0]", "[],".repeat(100));
+        assert!(!nesting_exceeds(flat.as_bytes(), 64));
+        let in_string = format!("{{\"a\":\"{}\\\"[\"}}", "[".repeat(100));
+        assert!(!nesting_exceeds(in_string.as_bytes(), 64));
+    }
+
+    #[test]
+    fn compact_keeps_strings_and_numbers() {
+        assert_eq!(
+            compact("{ \"a b\" :\n [1.50 , \"x \\\" y\"] }"),
+            "{\"a b\":[1.50,\"x \\\" y\"]}"
+        );
+    }
+}

@@ -1,0 +1,329 @@
+//! The HTTP/1.1 upgrade, both sides (RFC 6455 section 4; section 3 of the protocol).
+//!
+//! No subprotocol and no extension is offered or chosen; Origin and Host are ignored; any path is
+//! taken unless one was configured.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest, Sha1};
+
+use crate::limits::{UPGRADE_HEAD_MAX, UPGRADE_HEADERS_MAX};
+
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Why there is no WebSocket.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UpgradeError {
+    /// The first bytes are no HTTP.
+    #[error("the other side does not speak HTTP")]
+    NotHttp,
+    /// The first bytes are a TLS record: the older dialect, or a TLS proxy.
+    #[error("the other side speaks TLS")]
+    Tls,
+    /// The request or response head is too long.
+    #[error("the HTTP head is longer than {UPGRADE_HEAD_MAX} bytes")]
+    TooLong,
+    /// A gateway got an HTTP request that asks for no WebSocket.
+    #[error("an HTTP request that is no WebSocket upgrade")]
+    NotAnUpgrade,
+    /// A client got another answer than 101.
+    #[error("the other side answered the upgrade with HTTP {status}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// A client got a 101 that does not fit its request.
+    #[error("the other side's 101 does not fit our request: {0}")]
+    BadAccept(&'static str),
+}
+
+/// The part of a client's request that a gateway looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpgradeRequest {
+    /// The path asked for.
+    pub path: String,
+}
+
+/// A gateway's side of the upgrade.
+#[derive(Debug, Default)]
+pub struct ServerUpgrade {
+    head: Vec<u8>,
+}
+
+impl ServerUpgrade {
+    /// Takes bytes until the request is whole. Gives the request and whatever bytes followed it, and
+    /// writes the response.
+    ///
+    /// # Errors
+    /// Where the request is none or asks for something else; the caller answers with
+    /// [`not_an_upgrade`] or [`bad_request`].
+    pub fn handle(
+        &mut self,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<(UpgradeRequest, Vec<u8>)>, UpgradeError> {
+        self.head.extend_from_slice(bytes);
+        let mut headers = [httparse::EMPTY_HEADER; UPGRADE_HEADERS_MAX];
+        let mut request = httparse::Request::new(&mut headers);
+        let size = match request.parse(&self.head) {
+            Ok(httparse::Status::Complete(size)) if size <= UPGRADE_HEAD_MAX => size,
+            Ok(httparse::Status::Partial) if self.head.len() <= UPGRADE_HEAD_MAX => {
+                return Ok(None);
+            }
+            Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(UpgradeError::TooLong),
+            Err(_) if looks_like_tls(&self.head) => return Err(UpgradeError::Tls),
+            Err(_) => return Err(UpgradeError::NotHttp),
+        };
+        let header = |name: &str| find(request.headers, name);
+        let asks = request.method == Some("GET")
+            && has_token(header("upgrade"), "websocket")
+            && has_token(header("connection"), "upgrade")
+            && header("sec-websocket-version").is_some_and(|version| version.trim() == "13");
+        let key = header("sec-websocket-key")
+            .map(str::trim)
+            .filter(|key| STANDARD.decode(key).is_ok_and(|key| key.len() == 16));
+        let (true, Some(key)) = (asks, key) else {
+            return Err(UpgradeError::NotAnUpgrade);
+        };
+        out.extend_from_slice(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
+        );
+        out.extend_from_slice(accept(key).as_bytes());
+        out.extend_from_slice(b"\r\n\r\n");
+        let request = UpgradeRequest {
+            path: request.path.unwrap_or("/").to_owned(),
+        };
+        let rest = self.head.get(size..).unwrap_or_default().to_vec();
+        self.head = Vec::new();
+        Ok(Some((request, rest)))
+    }
+
+    /// Tells whether any byte has come.
+    pub fn started(&self) -> bool {
+        !self.head.is_empty()
+    }
+}
+
+/// Writes the answer to an HTTP request that is no upgrade: 426, and what would be one.
+pub fn not_an_upgrade(out: &mut Vec<u8>) {
+    refuse(
+        out,
+        "426 Upgrade Required",
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+        "This is a WebSocket server: connect with a client of the gateway protocol.\n",
+    );
+}
+
+/// Writes the answer to what is no HTTP, or another path than the configured one.
+pub fn bad_request(out: &mut Vec<u8>, status: &str, body: &str) {
+    refuse(out, status, "", body);
+}
+
+fn refuse(out: &mut Vec<u8>, status: &str, headers: &str, body: &str) {
+    let head = format!(
+        "HTTP/1.1 {status}\r\n{headers}Content-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    out.extend_from_slice(head.as_bytes());
+    out.extend_from_slice(body.as_bytes());
+}
+
+/// A client's side of the upgrade.
+#[derive(Debug)]
+pub struct ClientUpgrade {
+    key: String,
+    head: Vec<u8>,
+}
+
+impl ClientUpgrade {
+    /// Writes the request; `host` is the gateway's address for the Host header.
+    pub fn start(host: &str, path: &str, key: [u8; 16], out: &mut Vec<u8>) -> Self {
+        let key = STANDARD.encode(key);
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        );
+        out.extend_from_slice(head.as_bytes());
+        Self {
+            key,
+            head: Vec::new(),
+        }
+    }
+
+    /// Takes bytes until the response is whole; gives whatever bytes followed it.
+    ///
+    /// # Errors
+    /// Where the other side does not speak HTTP or refuses.
+    pub fn handle(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, UpgradeError> {
+        self.head.extend_from_slice(bytes);
+        if looks_like_tls(&self.head) {
+            return Err(UpgradeError::Tls);
+        }
+        let mut headers = [httparse::EMPTY_HEADER; UPGRADE_HEADERS_MAX];
+        let mut response = httparse::Response::new(&mut headers);
+        let size = match response.parse(&self.head) {
+            Ok(httparse::Status::Complete(size)) if size <= UPGRADE_HEAD_MAX => size,
+            Ok(httparse::Status::Partial) if self.head.len() <= UPGRADE_HEAD_MAX => {
+                return Ok(None);
+            }
+            Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(UpgradeError::TooLong),
+            Err(_) => return Err(UpgradeError::NotHttp),
+        };
+        let status = response.code.unwrap_or_default();
+        let header = |name: &str| find(response.headers, name);
+        if status != 101 {
+            let body = self.head.get(size..).unwrap_or_default();
+            // What web servers say to plain HTTP on their TLS port.
+            let tls = status == 400 && String::from_utf8_lossy(body).contains("HTTPS");
+            return Err(if tls {
+                UpgradeError::Tls
+            } else {
+                UpgradeError::Refused { status }
+            });
+        }
+        if !has_token(header("upgrade"), "websocket") || !has_token(header("connection"), "upgrade")
+        {
+            return Err(UpgradeError::BadAccept("it upgrades to something else"));
+        }
+        if header("sec-websocket-accept").map(str::trim) != Some(accept(&self.key).as_str()) {
+            return Err(UpgradeError::BadAccept("Sec-WebSocket-Accept is wrong"));
+        }
+        if header("sec-websocket-protocol").is_some()
+            || header("sec-websocket-extensions").is_some()
+        {
+            return Err(UpgradeError::BadAccept("it chose what was not offered"));
+        }
+        Ok(Some(self.head.split_off(size)))
+    }
+
+    /// Tells whether any byte has come.
+    pub fn started(&self) -> bool {
+        !self.head.is_empty()
+    }
+}
+
+fn find<'a>(headers: &[httparse::Header<'a>], name: &str) -> Option<&'a str> {
+    let header = headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case(name))?;
+    std::str::from_utf8(header.value).ok()
+}
+
+fn has_token(header: Option<&str>, token: &str) -> bool {
+    header.is_some_and(|list| {
+        list.split(',')
+            .any(|item| item.trim().eq_ignore_ascii_case(token))
+    })
+}
+
+fn accept(key: &str) -> String {
+    STANDARD.encode(
+        Sha1::new()
+            .chain_update(key.as_bytes())
+            .chain_update(GUID)
+            .finalize(),
+    )
+}
+
+/// A TLS record: handshake or alert, of any version.
+fn looks_like_tls(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x15 | 0x16, 0x03, 0..=4, ..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASK: &str = "GET /any?x=1 HTTP/1.1\r\nhost: x\r\nupgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+
+    fn serve(ask: &str) -> Result<Option<(UpgradeRequest, Vec<u8>)>, UpgradeError> {
+        ServerUpgrade::default().handle(ask.as_bytes(), &mut Vec::new())
+    }
+
+    #[test]
+    fn the_answer_is_the_rfcs_and_chooses_nothing() {
+        let mut out = Vec::new();
+        let ask = format!("{ASK}rest");
+        let (request, rest) = ServerUpgrade::default()
+            .handle(ask.as_bytes(), &mut out)
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (request.path.as_str(), rest.as_slice()),
+            ("/any?x=1", &b"rest"[..])
+        );
+        let answer = String::from_utf8(out).unwrap();
+        assert!(answer.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
+        assert!(!answer.contains("Protocol:") && !answer.contains("Extensions"));
+    }
+
+    #[test]
+    fn both_sides_agree_byte_by_byte() {
+        let mut ask = Vec::new();
+        let mut client = ClientUpgrade::start("h:1", "/", [7; 16], &mut ask);
+        let mut server = ServerUpgrade::default();
+        let mut answer = Vec::new();
+        let mut asked = None;
+        for byte in ask {
+            assert!(asked.is_none());
+            asked = server.handle(&[byte], &mut answer).unwrap();
+        }
+        assert_eq!(asked.unwrap().0.path, "/");
+        answer.extend_from_slice(b"after");
+        let mut rest = None;
+        for (index, byte) in answer.iter().enumerate() {
+            if let Some(mut tail) = client.handle(&[*byte]).unwrap() {
+                tail.extend_from_slice(&answer[index + 1..]);
+                rest = Some(tail);
+                break;
+            }
+        }
+        assert_eq!(rest.unwrap(), b"after");
+    }
+
+    #[test]
+    fn requests_that_ask_for_something_else_are_refused() {
+        for (from, to) in [
+            ("GET", "POST"),
+            ("WebSocket", "h2c"),
+            ("keep-alive, Upgrade", "keep-alive"),
+            ("Version: 13", "Version: 8"),
+            ("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="),
+        ] {
+            assert_eq!(
+                serve(&ASK.replacen(from, to, 1)),
+                Err(UpgradeError::NotAnUpgrade),
+                "{to}"
+            );
+        }
+        assert_eq!(serve("\x16\x03\x01\x02\x00\x01"), Err(UpgradeError::Tls));
+        assert_eq!(serve("\0\0\0\0"), Err(UpgradeError::NotHttp));
+        assert_eq!(
+            serve(&format!("GET / HTTP/1.1\r\nx: {}", "y".repeat(9000))),
+            Err(UpgradeError::TooLong)
+        );
+    }
+
+    #[test]
+    fn answers_that_do_not_fit_are_refused() {
+        let answer = |text: &str| {
+            ClientUpgrade::start("h", "/", [0; 16], &mut Vec::new()).handle(text.as_bytes())
+        };
+        assert_eq!(
+            answer("HTTP/1.1 404 Not Found\r\n\r\n"),
+            Err(UpgradeError::Refused { status: 404 })
+        );
+        assert_eq!(
+            answer("\x15\x03\x01\x00\x02\x02\x46"),
+            Err(UpgradeError::Tls)
+        );
+        assert_eq!(answer("SSH-2.0-OpenSSH\r\n"), Err(UpgradeError::NotHttp));
+        assert_eq!(
+            answer("HTTP/1.1 400 Bad Request\r\n\r\nThe plain HTTP request was sent to HTTPS port"),
+            Err(UpgradeError::Tls)
+        );
+        let wrong = "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n";
+        assert!(matches!(answer(wrong), Err(UpgradeError::BadAccept(_))));
+    }
+}
