@@ -1,0 +1,178 @@
+//! Joins drivers, registry, listener and advertisement.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hearthgate_protocol::connection::GatewayConfig;
+use hearthgate_protocol::crypto::DeviceKey;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::beacon::{self, BeaconOptions};
+use crate::driver::Driver;
+use crate::listener::{self, Admission, SessionLimits};
+use crate::registry::{Registry, StartError};
+
+/// Connections that may wait to be accepted.
+const ACCEPT_BACKLOG: u32 = 4096;
+/// The time that drivers may take to end after the sessions have.
+const DRIVERS_END: Duration = Duration::from_millis(500);
+
+/// How a gateway serves.
+#[derive(Clone, Debug)]
+pub struct GatewayOptions {
+    /// Its uuid, as it is advertised.
+    pub uuid: String,
+    /// Key, wire encoding, variants and path.
+    pub connection: GatewayConfig,
+    /// How many sessions it takes.
+    pub limits: SessionLimits,
+    /// Where it advertises.
+    pub beacon: BeaconOptions,
+    /// Whether writes off a data point's step are refused (section 5).
+    pub strict_step: bool,
+}
+
+impl GatewayOptions {
+    /// Makes options of defaults, which advertise nowhere.
+    pub fn new(uuid: impl Into<String>, key: DeviceKey) -> Self {
+        Self {
+            uuid: uuid.into(),
+            connection: GatewayConfig::new(key),
+            limits: SessionLimits::default(),
+            beacon: BeaconOptions::default(),
+            strict_step: false,
+        }
+    }
+}
+
+/// Why a gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}{}", hint(source))]
+    Listen {
+        /// The address.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Two drivers serve the same device.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+fn hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => "; another program has it, choose another port with --listen",
+        io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need permission",
+        _ => "",
+    }
+}
+
+/// A gateway that listens already.
+pub struct Gateway {
+    listener: TcpListener,
+    address: SocketAddr,
+    options: GatewayOptions,
+    registry: Registry,
+    running: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Ends the sessions first.
+    stop: CancellationToken,
+    /// Ends the drivers after them.
+    stop_drivers: CancellationToken,
+}
+
+impl Gateway {
+    /// Listens and prepares the drivers. Nothing is served before [`Gateway::run`].
+    ///
+    /// # Errors
+    /// Where the address cannot be had or two drivers serve the same device.
+    pub async fn bind(
+        address: &str,
+        options: GatewayOptions,
+        drivers: Vec<Box<dyn Driver>>,
+    ) -> Result<Self, BindError> {
+        let failed = |source| BindError::Listen { address: address.to_owned(), source };
+        let listener = listen(address).map_err(failed)?;
+        let bound = listener.local_addr().map_err(failed)?;
+        let stop_drivers = CancellationToken::new();
+        let (registry, running) = Registry::start(drivers, options.strict_step, &stop_drivers)?;
+        Ok(Self {
+            listener,
+            address: bound,
+            options,
+            registry,
+            running,
+            stop: CancellationToken::new(),
+            stop_drivers,
+        })
+    }
+
+    /// Returns the address that it listens on, with the port that the system chose for port 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns the devices.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Returns what ends [`Gateway::run`]: sessions are closed with 1001.
+    pub fn stop_token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Serves until stopped.
+    pub async fn run(self) {
+        let mut drivers = JoinSet::new();
+        for future in self.running {
+            drivers.spawn(future);
+        }
+        let beacon = tokio::spawn(beacon::run(
+            self.options.uuid,
+            self.address,
+            self.options.beacon,
+            self.stop.clone(),
+        ));
+        let admission = Admission::new(self.options.limits, self.stop.clone());
+        let config = Arc::new(self.options.connection);
+        listener::run(self.listener, config, self.registry, admission).await;
+        self.stop_drivers.cancel();
+        let ended = tokio::time::timeout(DRIVERS_END, async {
+            while let Some(ended) = drivers.join_next().await {
+                if let Err(fault) = ended {
+                    error!("a driver ended by a bug: {fault}");
+                }
+            }
+        });
+        if ended.await.is_err() {
+            error!("a driver did not end in time");
+        }
+        beacon.abort();
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+fn listen(address: &str) -> io::Result<TcpListener> {
+    let address = address
+        .to_socket_addrs()?
+        .next()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such address"))?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(ACCEPT_BACKLOG)
+}

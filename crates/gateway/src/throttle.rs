@@ -1,0 +1,149 @@
+//! How long the answer to a failed handshake is delayed (section 4). Pure: time is an argument.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use hearthgate_protocol::limits::{
+    THROTTLE_FIRST_DELAY, THROTTLE_FREE_FAILURES, THROTTLE_MAX_DELAY, THROTTLE_WINDOW,
+};
+
+/// Addresses that are remembered; where there are more, the one that failed longest ago is forgotten.
+const ADDRESSES_MAX: usize = 4096;
+
+/// Counts failed handshakes by address.
+#[derive(Debug, Default)]
+pub struct Throttle {
+    addresses: HashMap<IpAddr, Failures>,
+}
+
+#[derive(Debug)]
+struct Failures {
+    count: u32,
+    window_start: Instant,
+    last: Instant,
+    /// How many were not yet told to the log.
+    unreported: u32,
+    reported: Option<Instant>,
+}
+
+/// What is to be done about a failed handshake.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The delay before the close.
+    pub delay: Duration,
+    /// How many failures a line in the log should tell of, if one is due: one a minute and address.
+    pub report: Option<u32>,
+}
+
+impl Throttle {
+    /// Takes note of a failed handshake.
+    pub fn failed(&mut self, address: IpAddr, now: Instant) -> Verdict {
+        if self.addresses.len() >= ADDRESSES_MAX && !self.addresses.contains_key(&address) {
+            self.forget_oldest();
+        }
+        let failures = self.addresses.entry(address).or_insert(Failures {
+            count: 0,
+            window_start: now,
+            last: now,
+            unreported: 0,
+            reported: None,
+        });
+        // Within the free failures the window restarts; beyond them only a quiet window forgives.
+        let forgiven = if failures.count <= THROTTLE_FREE_FAILURES {
+            now.saturating_duration_since(failures.window_start) > THROTTLE_WINDOW
+        } else {
+            now.saturating_duration_since(failures.last) > THROTTLE_WINDOW
+        };
+        if forgiven {
+            failures.count = 0;
+            failures.window_start = now;
+        }
+        failures.count = failures.count.saturating_add(1);
+        failures.last = now;
+        failures.unreported += 1;
+        let due = failures.reported.is_none_or(|told| {
+            now.saturating_duration_since(told) >= Duration::from_secs(60)
+        });
+        let report = due.then(|| std::mem::take(&mut failures.unreported));
+        if due {
+            failures.reported = Some(now);
+        }
+        Verdict { delay: delay(failures.count), report }
+    }
+
+    /// Takes note of a successful handshake, which clears the address.
+    pub fn succeeded(&mut self, address: IpAddr) {
+        self.addresses.remove(&address);
+    }
+
+    fn forget_oldest(&mut self) {
+        let oldest = self.addresses.iter().min_by_key(|(_, failures)| failures.last);
+        if let Some(address) = oldest.map(|(address, _)| *address) {
+            self.addresses.remove(&address);
+        }
+    }
+}
+
+fn delay(count: u32) -> Duration {
+    match count.checked_sub(THROTTLE_FREE_FAILURES + 1) {
+        None => Duration::ZERO,
+        // Six doublings of the first delay are over the longest one.
+        Some(doublings) => (THROTTLE_FIRST_DELAY * (1 << doublings.min(6))).min(THROTTLE_MAX_DELAY),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn delays(throttle: &mut Throttle, now: Instant, count: usize) -> Vec<u64> {
+        (0..count)
+            .map(|_| u64::try_from(throttle.failed(HOST, now).delay.as_millis()).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn twenty_are_free_then_the_delay_doubles_to_thirty_seconds() {
+        let mut throttle = Throttle::default();
+        let now = Instant::now();
+        assert_eq!(delays(&mut throttle, now, 20), [0; 20]);
+        assert_eq!(
+            delays(&mut throttle, now, 8),
+            [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]
+        );
+    }
+
+    #[test]
+    fn a_success_and_a_quiet_minute_clear_it() {
+        let mut throttle = Throttle::default();
+        let now = Instant::now();
+        delays(&mut throttle, now, 25);
+        throttle.succeeded(HOST);
+        assert_eq!(delays(&mut throttle, now, 1), [0]);
+        delays(&mut throttle, now, 25);
+        assert_eq!(delays(&mut throttle, now + Duration::from_secs(61), 1), [0]);
+    }
+
+    #[test]
+    fn it_is_told_once_a_minute_with_the_count() {
+        let mut throttle = Throttle::default();
+        let now = Instant::now();
+        assert_eq!(throttle.failed(HOST, now).report, Some(1));
+        assert_eq!(throttle.failed(HOST, now + Duration::from_secs(30)).report, None);
+        assert_eq!(throttle.failed(HOST, now + Duration::from_secs(59)).report, None);
+        assert_eq!(throttle.failed(HOST, now + Duration::from_secs(60)).report, Some(3));
+    }
+
+    #[test]
+    fn a_flood_of_addresses_costs_bounded_memory() {
+        let mut throttle = Throttle::default();
+        let now = Instant::now();
+        for number in 0..20_000u32 {
+            throttle.failed(IpAddr::from(number.to_be_bytes()), now);
+        }
+        assert!(throttle.addresses.len() <= ADDRESSES_MAX);
+    }
+}
