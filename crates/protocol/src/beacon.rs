@@ -111,19 +111,27 @@ impl Beacon {
         };
         // Some senders put a return code of four bytes in front.
         let candidates = [Some(payload), payload.strip_prefix(&[0; 4])];
+        // A ciphertext may begin like JSON: what is no advertisement in clear may yet be one encrypted.
+        let mut fault = BeaconError::NoFrame;
         for candidate in candidates.into_iter().flatten() {
             if candidate.first() == Some(&b'{') {
-                return Ok((read(candidate)?, BeaconFrame::VendorPlain));
+                match read(candidate) {
+                    Ok(beacon) => return Ok((beacon, BeaconFrame::VendorPlain)),
+                    Err(error) => fault = error,
+                }
             }
         }
         for candidate in candidates.into_iter().flatten() {
             let mut cipher = candidate.to_vec();
             let decryptor = Decryptor::new(&vendor_key(), Padding::Pkcs7);
             if let Ok(json) = decryptor.decrypt(&mut cipher) {
-                return Ok((read(json)?, BeaconFrame::VendorEncrypted));
+                match read(json) {
+                    Ok(beacon) => return Ok((beacon, BeaconFrame::VendorEncrypted)),
+                    Err(error) => fault = error,
+                }
             }
         }
-        Err(BeaconError::NoFrame)
+        Err(fault)
     }
 }
 
@@ -206,6 +214,20 @@ mod tests {
             }
             .encode(BeaconFrame::Json),
             b"{\"uuid\":\"a\",\"port\":1}"
+        );
+    }
+
+    #[test]
+    fn a_ciphertext_that_begins_like_json_is_decrypted() {
+        let beacon = Beacon {
+            uuid: "\":&?%:".to_owned(),
+            port: 1,
+        };
+        let packet = beacon.encode(BeaconFrame::VendorEncrypted);
+        assert_eq!(packet[FRAME_HEAD], b'{');
+        assert_eq!(
+            Beacon::decode(&packet),
+            Ok((beacon, BeaconFrame::VendorEncrypted))
         );
     }
 

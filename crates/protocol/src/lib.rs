@@ -66,6 +66,7 @@ pub mod error;
 pub mod handshake;
 pub mod limits;
 pub mod model;
+pub mod pair;
 pub mod variants;
 pub mod websocket;
 pub mod wire;

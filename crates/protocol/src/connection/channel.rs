@@ -9,10 +9,14 @@ use crate::crypto::{Decryptor, Encryptor};
 use crate::error::FrameFault;
 use crate::limits::{KEEPALIVE_DEAD, KEEPALIVE_PING};
 use crate::variants::{Padding, Wire};
-use crate::websocket::{Framer, Opcode, mask_tail, write_frame, write_header};
+use crate::websocket::{Framer, Opcode, close, mask_tail, write_frame, write_header};
 
 /// Room for padding, above a limit that counts JSON.
 const PADDING_ROOM: usize = 16;
+/// Output behind which a peer that does not read gets no more answers to what it keeps sending.
+const ANSWERS_BEHIND: usize = 64 * 1024;
+/// Capacity that a drained output buffer may keep.
+const KEEP: usize = 4 * 1024;
 
 /// Both directions of an upgraded connection.
 #[derive(Debug)]
@@ -26,6 +30,10 @@ pub(super) struct Channel {
     masks: Option<Masks>,
     out: Vec<u8>,
     sent: usize,
+    /// Whether `out` is the caller's, who gets it back by [`Channel::swap_buffer`].
+    lent: bool,
+    /// The latest ping whose answer waits until output has been written.
+    owed_pong: Option<Vec<u8>>,
     closed: bool,
 }
 
@@ -49,6 +57,8 @@ impl Channel {
             masks: mask_seed.map(Masks::new),
             out: Vec::new(),
             sent: 0,
+            lent: false,
+            owed_pong: None,
             closed: false,
         };
         channel.set_limit(limit);
@@ -96,15 +106,41 @@ impl Channel {
                 mask_tail(&mut self.out, start, mask);
             }
             Wire::Base64 => {
-                let mut cipher = json.to_vec();
-                self.encryptor.encrypt_tail(&mut cipher, 0);
-                write_frame(
-                    &mut self.out,
-                    Opcode::Text,
-                    STANDARD.encode(cipher).as_bytes(),
-                    mask,
-                );
+                let length = self.encryptor.encrypted_len(json.len()).div_ceil(3) * 4;
+                write_header(&mut self.out, Opcode::Text, length, mask);
+                let start = self.out.len();
+                // The ciphertext is made behind the place of its base64, which needs no other buffer.
+                let end = start + length;
+                self.out.resize(end, 0);
+                self.out.extend_from_slice(json);
+                self.encryptor.encrypt_tail(&mut self.out, end);
+                let (front, cipher) = self.out.split_at_mut(end);
+                let place = front.get_mut(start..).unwrap_or_default();
+                // The place is exactly as long as the text.
+                let _ = STANDARD.encode_slice(cipher, place);
+                self.out.truncate(end);
+                mask_tail(&mut self.out, start, mask);
             }
+        }
+    }
+
+    /// Tells whether the peer leaves so much unread that it gets no more answers for now.
+    pub(super) fn is_behind(&self) -> bool {
+        self.output().len() > ANSWERS_BEHIND
+    }
+
+    /// Answers a ping; of several to a peer that does not read the latest (RFC 6455 section 5.5.3).
+    pub(super) fn answer_ping(&mut self, content: Vec<u8>) {
+        if self.is_behind() {
+            self.owed_pong = Some(content);
+        } else {
+            self.send_control(Opcode::Pong, &content);
+        }
+    }
+
+    fn pay_pong(&mut self) {
+        if let Some(content) = self.owed_pong.take() {
+            self.send_control(Opcode::Pong, &content);
         }
     }
 
@@ -137,6 +173,15 @@ impl Channel {
         self.closed = true;
     }
 
+    /// Answers the peer's close with its own code, if that may travel (RFC 6455 section 7.4).
+    pub(super) fn answer_close(&mut self, code: Option<u16>) {
+        let code = code.map(|code| match code {
+            1000..=1003 | 1007..=1014 | 3000..=4999 => code,
+            _ => close::PROTOCOL_ERROR,
+        });
+        self.send_close(code, "");
+    }
+
     /// Gives the next item of the incoming stream together with what takes it apart.
     pub(super) fn split(&mut self) -> (&mut Framer, Opener<'_>) {
         (
@@ -162,12 +207,24 @@ impl Channel {
         if self.sent == self.out.len() {
             self.out.clear();
             self.sent = 0;
+            if self.out.capacity() > KEEP && !self.lent {
+                self.out = Vec::new();
+            }
+            self.pay_pong();
         }
     }
 
-    /// Replaces the buffer for output, which must be drained, and returns the old one: callers with
-    /// many connections share one buffer instead of keeping memory in each.
+    /// Takes the whole output.
+    pub(super) fn take_output(&mut self) -> Vec<u8> {
+        self.pay_pong();
+        self.swap_buffer(Vec::new());
+        std::mem::take(&mut self.out)
+    }
+
+    /// Replaces the buffer for output, keeping what is not written yet, and returns the old one:
+    /// callers with many connections share one buffer instead of keeping memory in each.
     pub(super) fn swap_buffer(&mut self, buffer: Vec<u8>) -> Vec<u8> {
+        self.lent = buffer.capacity() > 0;
         let mut old = std::mem::replace(&mut self.out, buffer);
         self.out.clear();
         self.out

@@ -102,6 +102,10 @@ pub struct ClientConnection {
 
 impl ClientConnection {
     /// Starts with an open TCP connection; `started` is when connecting began.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "random bytes are used up: no two connections share them"
+    )]
     pub fn new(config: ClientConfig, entropy: ClientEntropy, started: Instant) -> Self {
         let mut channel = Channel::new(
             config.key.bytes(),
@@ -130,6 +134,9 @@ impl ClientConnection {
 
     /// Takes bytes from the socket.
     pub fn handle_input(&mut self, now: Instant, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         self.silence.hear(now);
         match &mut self.phase {
             Phase::Upgrade(upgrade) => match upgrade.handle(bytes) {
@@ -250,8 +257,7 @@ impl ClientConnection {
 
     /// Takes the whole output.
     pub fn take_output(&mut self) -> Vec<u8> {
-        self.channel.swap_buffer(Vec::new());
-        std::mem::take(self.channel.raw_out())
+        self.channel.take_output()
     }
 
     /// Takes the next frame and, after the handshake, its message apart.
@@ -272,11 +278,11 @@ impl ClientConnection {
             Item::Message { text, payload } => (text, payload),
             Item::Pong => return Incoming::Handled,
             Item::Ping(content) => {
-                self.channel.send_control(Opcode::Pong, &content);
+                self.channel.answer_ping(content);
                 return Incoming::Handled;
             }
             Item::Close { code, reason } => {
-                self.channel.send_close(code, "");
+                self.channel.answer_close(code);
                 let ended = self.closed_by_peer(code, reason);
                 self.end(ended);
                 return Incoming::Handled;
@@ -304,10 +310,13 @@ impl ClientConnection {
             },
             Ok(json) => Ok(Incoming::Handshake(json.to_vec())),
             Err(_) if refused => Err(Ended::PlainRefused),
-            Err(fault) if first => Err(Ended::Authentication {
-                by: Refuser::Us,
-                detail: HandshakeFailure::Frame(fault),
-            }),
+            // Too large is no sign of another key, and has its own close code.
+            Err(fault) if first && fault.close_code() == close::POLICY => {
+                Err(Ended::Authentication {
+                    by: Refuser::Us,
+                    detail: HandshakeFailure::Frame(fault),
+                })
+            }
             Err(fault) => Err(Ended::Frame(fault)),
         };
         if let Some(wire) = detected {
@@ -328,6 +337,9 @@ impl ClientConnection {
 
     /// Answers a request: clients serve nothing.
     fn refuse_request(&mut self, id: i64, name: &str) {
+        if self.channel.is_behind() {
+            return;
+        }
         let message = format!("a third-party system serves no requests, not even {name}");
         let mut json = Vec::new();
         write_error(

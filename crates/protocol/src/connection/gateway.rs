@@ -114,6 +114,9 @@ impl GatewayConnection {
 
     /// Takes bytes from the socket.
     pub fn handle_input(&mut self, now: Instant, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         self.silence.hear(now);
         match &mut self.phase {
             Phase::Upgrade(upgrade) => match upgrade.handle(bytes, self.channel.raw_out()) {
@@ -137,7 +140,7 @@ impl GatewayConnection {
         match self.phase {
             Phase::Ended | Phase::Rejected => {}
             Phase::Upgrade(_) if now >= self.handshake_deadline => {
-                self.end(Ended::HandshakeTimeout)
+                self.end(Ended::HandshakeTimeout);
             }
             Phase::ExpectAuth(_) if now >= self.handshake_deadline => {
                 self.close_as(
@@ -186,9 +189,9 @@ impl GatewayConnection {
             };
             match item {
                 Item::Pong => {}
-                Item::Ping(content) => self.channel.send_control(Opcode::Pong, &content),
+                Item::Ping(content) => self.channel.answer_ping(content),
                 Item::Close { code, reason } => {
-                    self.channel.send_close(code, "");
+                    self.channel.answer_close(code);
                     self.end(Ended::Peer { code, reason });
                 }
                 Item::Message { text, payload } => match opener.open(text, payload) {
@@ -222,7 +225,7 @@ impl GatewayConnection {
         }
     }
 
-    /// Tells whether the client has sent a handshake message, good or bad.
+    /// Tells whether the client has proven that it knows the key.
     pub fn is_authenticated(&self) -> bool {
         matches!(self.phase, Phase::Ready)
     }
@@ -233,6 +236,7 @@ impl GatewayConnection {
     }
 
     /// Closes after [`GatewayEvent::AuthenticationFailed`], with the one reason that never tells why.
+    /// No further event follows.
     pub fn reject(&mut self) {
         if matches!(self.phase, Phase::Rejected) {
             self.channel
@@ -265,8 +269,7 @@ impl GatewayConnection {
 
     /// Takes the whole output.
     pub fn take_output(&mut self) -> Vec<u8> {
-        self.channel.swap_buffer(Vec::new());
-        std::mem::take(self.channel.raw_out())
+        self.channel.take_output()
     }
 
     /// Replaces the output buffer, keeping what is not written yet, and returns the old one, empty.

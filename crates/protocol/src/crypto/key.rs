@@ -77,8 +77,10 @@ impl DeviceKey {
     /// # Errors
     /// As [`DeviceKey::parse`].
     pub fn parse_file(content: &[u8], form: KeyForm) -> Result<Self, KeyError> {
-        let content = content.strip_suffix(b"\n").unwrap_or(content);
-        let content = content.strip_suffix(b"\r").unwrap_or(content);
+        let content = content
+            .strip_suffix(b"\r\n")
+            .or_else(|| content.strip_suffix(b"\n"))
+            .unwrap_or(content);
         match std::str::from_utf8(content) {
             Ok(text) => Self::parse(text, form),
             Err(_) => Err(KeyError::Malformed {
@@ -199,6 +201,7 @@ mod tests {
             b"k9Xq2mPz7LwT4vR "
         );
         assert!(file(b"k9Xq2mPz7LwT4vRb\n\n").is_err());
+        assert!(file(b"k9Xq2mPz7LwT4vRb\r").is_err());
         assert!(file(b"\xff\xfe").is_err());
     }
 

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rust_decimal::Decimal;
 
+use super::json::shortened;
 use super::schema::{IntegerSpec, Schema, Spec};
 use super::value::Value;
 
@@ -67,7 +68,7 @@ pub fn check_write(
         None => Ok(()),
         Some(fault) => Err(Refusal::InvalidValue(format!(
             "{code}: {} {fault}",
-            shortened(value)
+            shortened(&value.json())
         ))),
     }
 }
@@ -131,17 +132,10 @@ fn too_long(length: usize, maxlen: Option<usize>) -> Option<String> {
 }
 
 fn wrong_type(expected: &str, value: &Value) -> String {
-    format!("is {}, expected {expected}", value.type_name())
-}
-
-/// Returns a value's JSON, cut where it is too long for a message.
-fn shortened(value: &Value) -> String {
-    const LONGEST: usize = 60;
-    let json = value.json();
-    match json.char_indices().nth(LONGEST) {
-        None => json.into_owned(),
-        Some((end, _)) => format!("{}…", json.get(..end).unwrap_or_default()),
+    if value.type_name() == "a string" && value.as_string().is_none() {
+        return "is a string with half a surrogate pair, which no text can be".to_owned();
     }
+    format!("is {}, expected {expected}", value.type_name())
 }
 
 #[cfg(test)]
@@ -250,7 +244,11 @@ mod tests {
         refuses(
             "String",
             "{\"maxlen\":3}",
-            &[("\"℃a\"", "4 bytes"), ("{}", "an object")],
+            &[
+                ("\"℃a\"", "4 bytes"),
+                ("{}", "an object"),
+                ("\"\\ud800\"", "half a surrogate pair"),
+            ],
         );
         accepts("Raw", "{\"maxlen\":3}", &["\"\"", "\"AQID\""]);
         refuses(

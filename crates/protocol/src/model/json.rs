@@ -64,6 +64,15 @@ pub fn compact(text: &str) -> String {
     out
 }
 
+/// Cuts what another side said where it is too long for a message or a log.
+pub(crate) fn shortened(text: &str) -> String {
+    const LONGEST: usize = 60;
+    match text.char_indices().nth(LONGEST) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+    }
+}
+
 /// Writes a string as JSON, with quotes.
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     let plain = text

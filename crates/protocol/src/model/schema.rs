@@ -258,7 +258,7 @@ impl IntegerSpec {
             None if value.is_other_number() => decimal(&value.json())?,
             None => return None,
         };
-        let scale = number.scale() + self.scale;
+        let scale = number.scale().saturating_add(self.scale);
         Decimal::try_from_i128_with_scale(number.mantissa(), scale).ok()
     }
 
@@ -269,13 +269,10 @@ impl IntegerSpec {
     pub fn unscaled(&self, text: &str) -> Result<Value, String> {
         let quantity =
             decimal(text.trim()).ok_or_else(|| format!("`{text}` is no decimal number"))?;
-        let factor = Decimal::from(10i64.pow(self.scale));
-        let raw = quantity
-            .checked_mul(factor)
-            .map(|raw| raw.normalize())
+        let raw = shifted(quantity.normalize(), self.scale)
             .ok_or_else(|| format!("`{text}` is too large"))?;
         if raw.scale() > 0 {
-            let finest = Decimal::new(1, self.scale);
+            let finest = Decimal::try_new(1, self.scale).unwrap_or_default();
             return Err(format!(
                 "`{text}` is finer than this data point, which counts in {finest}"
             ));
@@ -289,11 +286,27 @@ impl IntegerSpec {
 
 /// Parses a decimal number in either notation, exactly or not at all.
 fn decimal(text: &str) -> Option<Decimal> {
-    Decimal::from_str_exact(text).ok().or_else(|| {
-        text.contains(['e', 'E'])
-            .then(|| Decimal::from_scientific(text).ok())
-            .flatten()
-    })
+    let Some((base, exponent)) = text.split_once(['e', 'E']) else {
+        return Decimal::from_str_exact(text).ok();
+    };
+    let base = Decimal::from_str_exact(base).ok()?;
+    let exponent = i32::from_str(exponent).ok()?;
+    if exponent < 0 {
+        let scale = base.scale().checked_add(exponent.unsigned_abs())?;
+        Decimal::try_from_i128_with_scale(base.mantissa(), scale).ok()
+    } else {
+        shifted(base, exponent.unsigned_abs())
+    }
+}
+
+/// Multiplies by a power of ten, exactly or not at all.
+fn shifted(number: Decimal, places: u32) -> Option<Decimal> {
+    let (mantissa, zeros) = match number.scale().checked_sub(places) {
+        Some(scale) => return Decimal::try_from_i128_with_scale(number.mantissa(), scale).ok(),
+        None => (number.mantissa(), places - number.scale()),
+    };
+    let mantissa = mantissa.checked_mul(10i128.checked_pow(zeros)?)?;
+    Decimal::try_from_i128_with_scale(mantissa, 0).ok()
 }
 
 /// Parses a number that may be written as a string.
@@ -395,6 +408,10 @@ mod tests {
         );
         assert!(input("Integer", tenths, "warm").is_err());
         assert!(input("Integer", tenths, "1e30").is_err());
+        assert_eq!(input("Integer", tenths, "215000e-4").unwrap(), "215");
+        assert_eq!(input("Integer", tenths, "0e0").unwrap(), "0");
+        // Exactly or not at all: 33 digits are more than a decimal holds.
+        assert!(input("Integer", tenths, "1.00000000000000000000000000000001e0").is_err());
         assert_eq!(
             shown("Integer", "{\"scale\":3}", "9007199254740993"),
             "9007199254740.993"
@@ -426,6 +443,17 @@ mod tests {
             };
             assert_eq!(spec, IntegerSpec::default(), "{values}");
         }
+    }
+
+    #[test]
+    fn a_scale_that_no_decimal_holds_is_an_error_and_no_panic() {
+        let spec = IntegerSpec {
+            scale: u32::MAX,
+            ..IntegerSpec::default()
+        };
+        assert!(spec.unscaled("1").is_err());
+        assert_eq!(spec.scaled(&Value::from(1)), None);
+        assert_eq!(spec.scaled(&Value::parse("0.5").unwrap()), None);
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub struct Framer {
     start: usize,
     /// The parts of a fragmented message so far.
     partial: Option<Partial>,
+    /// The content of a fragmented message that was handed out.
+    joined: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -82,6 +84,7 @@ impl Framer {
             buffer: Vec::new(),
             start: 0,
             partial: None,
+            joined: Vec::new(),
         }
     }
 
@@ -92,6 +95,12 @@ impl Framer {
 
     /// Takes bytes of the stream.
     pub fn push(&mut self, bytes: &[u8]) {
+        // A caller that always stays behind must not keep what it has consumed. Moving at most as
+        // many bytes as were consumed keeps the whole linear.
+        if self.start >= KEEP && self.start >= self.buffered() {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
         self.buffer.extend_from_slice(bytes);
     }
 
@@ -105,6 +114,7 @@ impl Framer {
     /// # Errors
     /// Where the stream breaks RFC 6455 or the size limit; nothing can follow.
     pub fn next_item(&mut self) -> Result<Option<Item<'_>>, FramingError> {
+        self.joined = Vec::new();
         loop {
             let Some((header, range)) = self.next_frame()? else {
                 self.give_back();
@@ -142,12 +152,8 @@ impl Framer {
             if header.fin
                 && let Some(Partial { text, content }) = self.partial.take()
             {
-                // The whole message takes the place of its consumed frames.
-                self.buffer.drain(..self.start);
-                let length = content.len();
-                self.buffer.splice(..0, content);
-                self.start = length;
-                let payload = self.buffer.get_mut(..length).unwrap_or_default();
+                self.joined = content;
+                let payload = &mut self.joined;
                 return Ok(Some(Item::Message { text, payload }));
             }
         }
@@ -177,17 +183,14 @@ impl Framer {
         Ok(Some((header, begin..begin + payload)))
     }
 
-    /// Drops consumed bytes, and the buffer's memory where nothing is left.
+    /// Drops consumed bytes, and the buffer's memory where little or nothing is left.
     fn give_back(&mut self) {
-        if self.start == self.buffer.len() {
-            self.buffer.clear();
-            if self.buffer.capacity() > KEEP {
-                self.buffer = Vec::new();
-            }
-        } else {
-            self.buffer.drain(..self.start);
-        }
+        self.buffer.drain(..self.start);
         self.start = 0;
+        // A message on its way doubles the capacity at most, so that this never makes it slow.
+        if self.buffer.capacity() / 4 > self.buffer.len().max(KEEP / 4) {
+            self.buffer.shrink_to(self.buffer.len());
+        }
     }
 }
 
@@ -247,119 +250,4 @@ pub(crate) fn mask_tail(out: &mut [u8], start: usize, mask: Option<[u8; 4]>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MASK: Option<[u8; 4]> = Some([9, 8, 7, 6]);
-
-    fn frame(out: &mut Vec<u8>, fin: bool, opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) {
-        Header {
-            fin,
-            opcode,
-            mask,
-            payload: payload.len() as u64,
-        }
-        .write(out);
-        let start = out.len();
-        out.extend_from_slice(payload);
-        mask_tail(out, start, mask);
-    }
-
-    /// Feeds the bytes in pieces and notes what comes out.
-    fn items(bytes: &[u8], piece: usize, limit: usize) -> Vec<String> {
-        let mut framer = Framer::new(true, limit);
-        let mut seen = Vec::new();
-        for piece in bytes.chunks(piece) {
-            framer.push(piece);
-            loop {
-                match framer.next_item() {
-                    Ok(Some(Item::Message { text, payload })) => {
-                        seen.push(format!("{text} {}", String::from_utf8_lossy(payload)));
-                    }
-                    Ok(Some(item)) => seen.push(format!("{item:?}")),
-                    Ok(None) => break,
-                    Err(error) => {
-                        seen.push(error.to_string());
-                        return seen;
-                    }
-                }
-            }
-        }
-        assert_eq!(framer.buffered(), 0);
-        seen
-    }
-
-    #[test]
-    fn fragments_join_around_control_frames_however_the_bytes_are_split() {
-        let mut bytes = Vec::new();
-        frame(&mut bytes, false, Opcode::Text, b"one ", MASK);
-        frame(&mut bytes, true, Opcode::Ping, b"p", MASK);
-        frame(&mut bytes, false, Opcode::Continuation, b"two ", MASK);
-        frame(&mut bytes, true, Opcode::Continuation, b"three", MASK);
-        frame(&mut bytes, true, Opcode::Binary, b"four", MASK);
-        frame(&mut bytes, true, Opcode::Close, &[3, 232, b'x'], MASK);
-        for piece in 1..bytes.len() {
-            assert_eq!(
-                items(&bytes, piece, 100),
-                [
-                    "Ping([112])",
-                    "true one two three",
-                    "false four",
-                    "Close { code: Some(1000), reason: \"x\" }",
-                ]
-            );
-        }
-    }
-
-    #[test]
-    fn a_message_over_the_limit_is_refused_before_it_has_come() {
-        let mut bytes = Vec::new();
-        Header {
-            fin: true,
-            opcode: Opcode::Binary,
-            mask: MASK,
-            payload: 101,
-        }
-        .write(&mut bytes);
-        assert_eq!(items(&bytes, 1, 100), ["a message of over 100 bytes"]);
-        let mut bytes = Vec::new();
-        frame(&mut bytes, false, Opcode::Binary, &[0; 60], MASK);
-        frame(&mut bytes, true, Opcode::Continuation, &[0; 60], MASK);
-        assert_eq!(items(&bytes, 7, 100), ["a message of over 100 bytes"]);
-    }
-
-    #[test]
-    fn broken_streams_end() {
-        let check = |fin, opcode, payload: &[u8], mask, expected: &str| {
-            let mut bytes = Vec::new();
-            frame(&mut bytes, fin, opcode, payload, mask);
-            assert_eq!(items(&bytes, 64, 100), [expected]);
-        };
-        check(
-            true,
-            Opcode::Continuation,
-            b"",
-            MASK,
-            "fragments out of order",
-        );
-        check(
-            true,
-            Opcode::Text,
-            b"",
-            None,
-            "a frame with the wrong masking for its direction",
-        );
-        check(true, Opcode::Close, b"x", MASK, "a malformed close frame");
-        check(
-            true,
-            Opcode::Close,
-            &[3, 232, 0xff],
-            MASK,
-            "a malformed close frame",
-        );
-        let mut bytes = Vec::new();
-        frame(&mut bytes, false, Opcode::Text, b"a", MASK);
-        frame(&mut bytes, true, Opcode::Text, b"b", MASK);
-        assert_eq!(items(&bytes, 64, 100), ["fragments out of order"]);
-    }
-}
+mod tests;

@@ -76,8 +76,8 @@ impl ServerUpgrade {
         };
         let header = |name: &str| find(request.headers, name);
         let asks = request.method == Some("GET")
-            && has_token(header("upgrade"), "websocket")
-            && has_token(header("connection"), "upgrade")
+            && has_token(request.headers, "upgrade", "websocket")
+            && has_token(request.headers, "connection", "upgrade")
             && header("sec-websocket-version").is_some_and(|version| version.trim() == "13");
         let key = header("sec-websocket-key")
             .map(str::trim)
@@ -180,7 +180,8 @@ impl ClientUpgrade {
                 UpgradeError::Refused { status }
             });
         }
-        if !has_token(header("upgrade"), "websocket") || !has_token(header("connection"), "upgrade")
+        if !has_token(response.headers, "upgrade", "websocket")
+            || !has_token(response.headers, "connection", "upgrade")
         {
             return Err(UpgradeError::BadAccept("it upgrades to something else"));
         }
@@ -208,11 +209,14 @@ fn find<'a>(headers: &[httparse::Header<'a>], name: &str) -> Option<&'a str> {
     std::str::from_utf8(header.value).ok()
 }
 
-fn has_token(header: Option<&str>, token: &str) -> bool {
-    header.is_some_and(|list| {
-        list.split(',')
-            .any(|item| item.trim().eq_ignore_ascii_case(token))
-    })
+/// Looks for a token in a header that is a list, which may be spread over several lines.
+fn has_token(headers: &[httparse::Header<'_>], name: &str, token: &str) -> bool {
+    headers
+        .iter()
+        .filter(|header| header.name.eq_ignore_ascii_case(name))
+        .filter_map(|header| std::str::from_utf8(header.value).ok())
+        .flat_map(|list| list.split(','))
+        .any(|item| item.trim().eq_ignore_ascii_case(token))
 }
 
 fn accept(key: &str) -> String {
@@ -280,6 +284,12 @@ mod tests {
             }
         }
         assert_eq!(rest.unwrap(), b"after");
+    }
+
+    #[test]
+    fn a_header_that_is_a_list_may_take_several_lines() {
+        let split = "keep-alive\r\nConnection: Upgrade";
+        assert!(serve(&ASK.replacen("keep-alive, Upgrade", split, 1)).is_ok());
     }
 
     #[test]

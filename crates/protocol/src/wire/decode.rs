@@ -3,11 +3,12 @@
 use serde_json::value::RawValue;
 
 use super::message::{DeviceWrite, ErrorBody, ErrorCode, Event, EventKind, RemoteError, Request};
+use super::quick;
 use super::shape::{
-    ShapeError, boolean, each, fields, fields_and_nulls, integer, required, string,
+    ShapeError, boolean, each, fields, fields_and_nulls, integer, required, string, truth,
 };
 use crate::limits::JSON_DEPTH_MAX;
-use crate::model::{Code, DeviceId, Reading, Value, nesting_exceeds};
+use crate::model::{Code, DeviceId, Reading, Value, nesting_exceeds, shortened};
 
 /// A message that reached a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub enum FromGateway {
     Request {
         /// Its id.
         id: i64,
-        /// Its type.
+        /// Its type, shortened.
         name: String,
     },
     /// Something that means nothing to us.
@@ -66,14 +67,22 @@ const ENVELOPE: [&str; 7] = [
     "error",
 ];
 
-/// Finds the one JSON object that a message must be.
-fn parse_object(text: &[u8]) -> Result<&RawValue, String> {
-    let text = std::str::from_utf8(text).map_err(|_| "the message is not UTF-8".to_owned())?;
+fn check_utf8(text: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(text).map_err(|_| "the message is not UTF-8".to_owned())
+}
+
+/// Refuses deep nesting. What has not passed this is only ever read without recursion.
+fn check_depth(text: &str) -> Result<(), String> {
     if nesting_exceeds(text.as_bytes(), JSON_DEPTH_MAX) {
         return Err(format!(
             "the message is nested deeper than {JSON_DEPTH_MAX}"
         ));
     }
+    Ok(())
+}
+
+/// Finds the one JSON object that a message must be.
+fn parse_object(text: &str) -> Result<&RawValue, String> {
     let raw: &RawValue =
         serde_json::from_str(text).map_err(|error| format!("the message is no JSON: {error}"))?;
     if raw.get().starts_with('{') {
@@ -92,7 +101,7 @@ pub fn decode_from_client(text: &[u8]) -> FromClient {
         id,
         error: ErrorBody::new(ErrorCode::InvalidRequest, message),
     };
-    let raw = match parse_object(text) {
+    let raw = match check_utf8(text).and_then(parse_object) {
         Ok(raw) => raw,
         Err(problem) => return invalid(0, problem),
     };
@@ -110,6 +119,9 @@ pub fn decode_from_client(text: &[u8]) -> FromClient {
         Ok(id) => id,
         Err(error) => return invalid(0, error.to_string()),
     };
+    if let Err(problem) = check_depth(raw.get()) {
+        return invalid(id, problem);
+    }
     let kind = match kind {
         Some(Ok(kind)) => kind,
         Some(Err(error)) => return invalid(id, error.under("type").to_string()),
@@ -122,7 +134,7 @@ pub fn decode_from_client(text: &[u8]) -> FromClient {
             id,
             error: ErrorBody::new(
                 ErrorCode::UnknownType,
-                format!("unknown request type {kind}"),
+                format!("unknown request type {}", shortened(&kind)),
             ),
         },
     }
@@ -177,11 +189,21 @@ pub(super) fn readings(raw: &RawValue) -> Result<Vec<Reading>, ShapeError> {
     .map_err(|error| error.under("value"))
 }
 
-/// Decodes what a gateway sent.
+/// Decodes what a gateway sent; gives the name of an unknown field beside it, if there is any.
 ///
 /// # Errors
 /// Where the text is no JSON object: the connection is to be closed (section 3).
 pub fn decode_from_gateway(text: &[u8]) -> Result<(FromGateway, Option<String>), String> {
+    let text = check_utf8(text)?;
+    check_depth(text)?;
+    if let Some(event) = quick::state_changed(text) {
+        return Ok((FromGateway::Event(event), None));
+    }
+    decode_any(text)
+}
+
+/// Decodes any message of a gateway.
+pub(super) fn decode_any(text: &str) -> Result<(FromGateway, Option<String>), String> {
     let raw = parse_object(text)?;
     let envelope = fields(raw, &ENVELOPE).map_err(|error| error.to_string())?;
     let [kind, id, data, event_type, success, result, error] = envelope.found;
@@ -201,10 +223,12 @@ pub fn decode_from_gateway(text: &[u8]) -> Result<(FromGateway, Option<String>),
             },
             (kind, Some(Ok(id))) => FromGateway::Request {
                 id,
-                name: kind.to_owned(),
+                name: shortened(kind),
             },
-            (kind, Some(Err(error))) => ignored(format!("{kind}: {}", error.under("id"))),
-            (kind, None) => ignored(format!("{kind} without an id")),
+            (kind, Some(Err(error))) => {
+                ignored(format!("{}: {}", shortened(kind), error.under("id")))
+            }
+            (kind, None) => ignored(format!("{} without an id", shortened(kind))),
         },
     };
     Ok((message, envelope.unknown))
@@ -264,7 +288,7 @@ fn known_event(
         &*event_type,
         "registry_updated" | "online_updated" | "state_changed"
     ) {
-        return Err(format!("unknown event type {event_type}"));
+        return Err(format!("unknown event type {}", shortened(&event_type)));
     }
     let data = data.ok_or_else(|| format!("{event_type} without data"))?;
     let read = || -> Result<EventKind, ShapeError> {
@@ -279,10 +303,7 @@ fn known_event(
             }
             "online_updated" => {
                 let state = required(data, state, "state")?;
-                let online = match integer(state) {
-                    Ok(number) => number != 0,
-                    Err(_) => boolean(state).map_err(|error| error.under("state"))?,
-                };
+                let online = truth(state).map_err(|error| error.under("state"))?;
                 let readings = value.map(readings).transpose()?;
                 EventKind::OnlineUpdated {
                     device,
@@ -308,6 +329,8 @@ pub(crate) struct HandshakeMessage {
 
 /// Decodes a handshake message (section 4).
 pub(crate) fn decode_handshake(text: &[u8]) -> Result<HandshakeMessage, String> {
+    let text = check_utf8(text)?;
+    check_depth(text)?;
     let raw = parse_object(text)?;
     let read = || -> Result<HandshakeMessage, ShapeError> {
         let [kind, data] = fields(raw, &["type", "data"])?.found;

@@ -14,7 +14,7 @@ pub fn write_request(out: &mut Vec<u8>, id: i64, request: &Request) {
         Request::GetSchema(devices) | Request::GetStatus(devices) => {
             out.extend_from_slice(b",\"data\":");
             array(out, devices, |out, device| {
-                write_string(out, device.as_str())
+                write_string(out, device.as_str());
             });
         }
         Request::SetValue(writes) => {
@@ -39,7 +39,7 @@ pub fn write_result_devices<'a>(
 ) {
     result(out, id, |out| {
         array(out, devices, |out, device| {
-            write_string(out, device.id().as_str())
+            write_string(out, device.id().as_str());
         });
     });
 }
@@ -229,7 +229,7 @@ fn data_point(out: &mut Vec<u8>, point: &DataPoint) {
 
 fn readings(out: &mut Vec<u8>, readings: &[Reading]) {
     array(out, readings, |out, item| {
-        reading(out, item.code.as_str(), &item.value)
+        reading(out, item.code.as_str(), &item.value);
     });
 }
 

@@ -8,6 +8,7 @@ mod decode;
 mod encode;
 mod message;
 mod profile;
+mod quick;
 mod reply;
 mod shape;
 

@@ -47,7 +47,7 @@ impl Profile {
         }
         let raw: &RawValue = serde_json::from_str(text).map_err(|error| ProfileError {
             line: error.line(),
-            column: error.column(),
+            column: error.column().max(1),
             problem: strip_position(&error.to_string()),
         })?;
         read(raw).map_err(|error| {

@@ -3,7 +3,9 @@
 use serde_json::value::RawValue;
 
 use super::decode::readings;
-use super::shape::{ShapeError, boolean, each, fields, integer, items, required, string};
+use super::shape::{
+    ShapeError, each, fields, fields_and_nulls, integer, items, required, string, truth,
+};
 use crate::model::{DataPoint, DeviceId, Reading, Schema, Value};
 
 /// One element of the answer to `get_schema`.
@@ -102,7 +104,9 @@ pub(super) fn schema_entry(raw: &RawValue) -> Result<SchemaEntry, ShapeError> {
 }
 
 fn data_point(raw: &RawValue) -> Result<DataPoint, ShapeError> {
-    let [code, kind, values] = fields(raw, &["code", "type", "values"])?.found;
+    // `values` is kept whatever it is, even null.
+    let [code, kind, values] = fields_and_nulls(raw, &["code", "type", "values"])?.found;
+    let kind = kind.filter(|kind| kind.get() != "null");
     let code = required(raw, code, "code")?;
     let code = string(code).map_err(|error| error.under("code"))?;
     let kind = kind
@@ -118,7 +122,7 @@ pub(super) fn status_entry(raw: &RawValue) -> Result<StatusEntry, ShapeError> {
     let device = required(raw, devid, "devid")?;
     let device = string(device).map_err(|error| error.under("devid"))?;
     let online = required(raw, online, "online")
-        .and_then(|online| boolean(online).map_err(|error| error.under("online")))?;
+        .and_then(|online| truth(online).map_err(|error| error.under("online")))?;
     let readings = value.map(readings).transpose()?.unwrap_or_default();
     Ok(StatusEntry {
         device: (&*device).into(),

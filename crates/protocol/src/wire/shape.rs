@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::model::Value;
+use crate::model::{Value, shortened};
 
 /// Where a message is not of the expected shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl std::error::Error for ShapeError {}
 /// Some fields of an object by name; of a doubled field the last.
 pub(super) struct Fields<'a, const N: usize> {
     pub(super) found: [Option<&'a RawValue>; N],
-    /// The name of a field that was not asked for, if there is any.
+    /// The name of a field that was not asked for, shortened, if there is any.
     pub(super) unknown: Option<String>,
 }
 
@@ -154,6 +154,14 @@ pub(super) fn boolean(raw: &RawValue) -> Result<bool, ShapeError> {
     }
 }
 
+/// Returns a boolean that foreign gateways may write as a number.
+pub(super) fn truth(raw: &RawValue) -> Result<bool, ShapeError> {
+    match integer(raw) {
+        Ok(number) => Ok(number != 0),
+        Err(_) => boolean(raw),
+    }
+}
+
 /// Returns a field that must be there.
 pub(super) fn required<'a>(
     parent: &RawValue,
@@ -212,7 +220,8 @@ impl<'de, const N: usize> DeserializeSeed<'de> for NameSeed<'_, N> {
     type Value = Result<usize, String>;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, source: D) -> Result<Self::Value, D::Error> {
-        source.deserialize_str(self)
+        // Not as a string: half a surrogate pair in a name that nobody asked for is no fault.
+        source.deserialize_bytes(self)
     }
 }
 
@@ -223,11 +232,11 @@ impl<const N: usize> Visitor<'_> for NameSeed<'_, N> {
         f.write_str("the name of a field")
     }
 
-    fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
+    fn visit_bytes<E: Error>(self, name: &[u8]) -> Result<Self::Value, E> {
         Ok(self
             .names
             .iter()
-            .position(|known| *known == name)
-            .ok_or_else(|| name.to_owned()))
+            .position(|known| known.as_bytes() == name)
+            .ok_or_else(|| shortened(&String::from_utf8_lossy(name))))
     }
 }
