@@ -1,3 +1,27 @@
-//! The binary.
+//! The command `hearthgate`: both ends of the local protocol between a Tuya-enabled gateway and
+//! third-party systems.
 
-fn main() {}
+mod args;
+mod commands;
+mod config;
+mod duration;
+mod exit;
+mod key;
+mod logging;
+mod names;
+mod output;
+mod select;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Cli;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match commands::run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,55 @@
+# The one place for what is run here and in CI. `make` lists the targets.
+
+SHELL := /bin/bash
+TOOLS := target/tools
+VENV := target/venv
+PYTHON ?= python3
+CARGO_DENY_VERSION := 0.20.2
+# Loopback only, and nothing of the user's own environment.
+export HEARTHGATE_BIN := $(CURDIR)/target/debug/hearthgate
+
+.DEFAULT_GOAL := help
+.PHONY: help check test demo fmt clippy docs deny unit e2e tools
+
+help: ## Lists the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+check: fmt clippy unit ## The inner loop: format, clippy, unit tests
+
+test: fmt clippy docs deny unit e2e ## Everything, as CI runs it; installs what it needs
+
+demo: ## Shows a gateway and a client over the real protocol
+	cargo run --release -- demo
+
+fmt: ## Checks the format
+	cargo fmt --all --check
+
+clippy: ## Clippy with warnings as errors
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+docs: ## Builds the documentation with warnings as errors
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+
+deny: $(TOOLS)/bin/cargo-deny ## Licences, sources, bans, and advisories where they can be reached
+	$(TOOLS)/bin/cargo-deny --locked check licenses sources bans
+	@if timeout 120 $(TOOLS)/bin/cargo-deny fetch db >/dev/null 2>&1; then \
+		$(TOOLS)/bin/cargo-deny --locked check advisories; \
+	else echo "advisories: the database cannot be reached from here, not checked"; fi
+
+$(TOOLS)/bin/cargo-deny:
+	cargo install --locked --quiet --root $(TOOLS) --target-dir target/tools/build --version $(CARGO_DENY_VERSION) cargo-deny
+	rm -rf target/tools/build
+
+unit: ## All Rust tests: with nextest where it is installed, doc tests besides
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		cargo nextest run --workspace --locked && cargo test --workspace --locked --doc --quiet; \
+	else cargo test --workspace --locked; fi
+
+e2e: $(VENV)/ready ## The independent second implementation against the binary
+	cargo build --locked --bin hearthgate
+	$(VENV)/bin/python -m pytest e2e --quiet
+
+$(VENV)/ready: e2e/requirements.txt
+	$(PYTHON) -m venv $(VENV) || (apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV))
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement e2e/requirements.txt
+	touch $@

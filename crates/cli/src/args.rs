@@ -1,0 +1,374 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use hearthgate_client::Endpoint;
+use hearthgate_protocol::limits::{DEFAULT_PORT, SESSIONS_MAX};
+use hearthgate_protocol::variants::{KeyForm, Padding, Proof, ProofOver, Variants, Wire};
+
+use crate::duration;
+
+/// Both ends of the local protocol between a Tuya-enabled gateway and third-party systems.
+///
+/// `hearthgate demo` shows all of it in one process, with nothing to install or configure.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hearthgate",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done, 1 the gateway refused, 2 usage, 3 no connection or no answer in time, \
+                  4 authentication failed."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) log: LogOptions,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How to log.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LogOptions {
+    /// What to log: error, warn, info, debug or trace, or a filter such as `warn,hearthgate_client=debug`.
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        env = "HEARTHGATE_LOG",
+        help_heading = "Logging"
+    )]
+    pub(crate) log_level: Option<String>,
+    /// How log lines look on standard error.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        help_heading = "Logging"
+    )]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Shows a gateway serve a living, simulated home to a client over the encrypted protocol
+    Demo(DemoArgs),
+    /// Serves devices to third-party systems
+    Gateway(Box<GatewayArgs>),
+    /// Lists the devices of a gateway
+    Devices(DevicesArgs),
+    /// Shows what devices declare about their data points
+    Schema(ReadArgs),
+    /// Shows the values of devices
+    Status(ReadArgs),
+    /// Writes values of a device
+    Set(SetArgs),
+    /// Shows events as they come
+    Watch(WatchArgs),
+    /// Helps with the configuration file
+    Config(ConfigArgs),
+    /// Prints a completion script for a shell
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+}
+
+/// Which gateway, and how to talk to it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct GatewayOptions {
+    /// The gateway: ws://HOST[:PORT][/PATH], port 8433 and path / where there is none.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "HEARTHGATE_GATEWAY",
+        help_heading = "Gateway"
+    )]
+    pub(crate) gateway: Endpoint,
+    #[command(flatten)]
+    pub(crate) key: KeyOptions,
+    /// How long to wait for the connection, and for each answer.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse, help_heading = "Gateway")]
+    pub(crate) timeout: Duration,
+    /// The wire encoding; detected where it is not given. `plain` is detected on loopback only.
+    #[arg(long, value_name = "WIRE", value_parser = choice::<Wire>(Wire::ALL, Wire::name), help_heading = "Variants of the protocol")]
+    pub(crate) wire: Option<Wire>,
+    #[command(flatten)]
+    pub(crate) variants: VariantOptions,
+}
+
+/// Where the device key comes from.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct KeyOptions {
+    /// The file that holds the device key; `-` for standard input. Without it the key is HEARTHGATE_KEY.
+    #[arg(long, value_name = "FILE", help_heading = "Gateway")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// How the text of the key becomes 16 bytes.
+    #[arg(long, value_name = "FORM", default_value = "ascii", value_parser = choice::<KeyForm>(KeyForm::ALL, KeyForm::name), help_heading = "Variants of the protocol")]
+    pub(crate) key_form: KeyForm,
+}
+
+/// Where real gateways may have chosen differently.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct VariantOptions {
+    /// What fills the last block of a message.
+    #[arg(long, value_name = "PADDING", default_value = "pkcs7", value_parser = choice::<Padding>(Padding::ALL, Padding::name), help_heading = "Variants of the protocol")]
+    pub(crate) padding: Padding,
+    /// How a side proves that it knows the key.
+    #[arg(long, value_name = "PROOF", default_value = "hmac", value_parser = choice::<Proof>(Proof::ALL, Proof::name), help_heading = "Variants of the protocol")]
+    pub(crate) proof: Proof,
+    /// What the proof is computed over.
+    #[arg(long, value_name = "OVER", default_value = "raw", value_parser = choice::<ProofOver>(ProofOver::ALL, ProofOver::name), help_heading = "Variants of the protocol")]
+    pub(crate) proof_over: ProofOver,
+    /// The request path of the WebSocket: what a client asks for, and the only one that a gateway takes.
+    #[arg(long, value_name = "PATH", value_parser = path, help_heading = "Variants of the protocol")]
+    pub(crate) path: Option<String>,
+}
+
+impl VariantOptions {
+    /// Returns the choices that the protocol crate takes.
+    pub(crate) fn variants(&self) -> Variants {
+        Variants {
+            padding: self.padding,
+            proof: self.proof,
+            proof_over: self.proof_over,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hearthgate demo
+  hearthgate demo --seed 7 --duration 1m")]
+pub(crate) struct DemoArgs {
+    /// Makes the home's life repeatable.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) seed: Option<u64>,
+    /// Ends the demonstration after this time; without it Ctrl-C does.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) duration: Option<Duration>,
+    /// The loopback address to serve on; port 0 is a free one.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0", value_parser = loopback)]
+    pub(crate) listen: SocketAddr,
+}
+
+#[derive(Debug, Default, Args)]
+#[command(after_help = "Examples:
+  hearthgate gateway --devices profiles/
+  hearthgate gateway --devices profiles/ --listen 0.0.0.0:8433 --key-file gateway.key
+  hearthgate gateway --config gateway.toml --check-config
+
+The key: without --key-file and HEARTHGATE_KEY one is made and kept in the state folder.")]
+pub(crate) struct GatewayArgs {
+    /// A TOML file with the same options; what is given on the command line wins.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Checks the configuration, the key and the devices, and ends.
+    #[arg(long)]
+    pub(crate) check_config: bool,
+    /// The address to listen on; port 0 is a free one [default: 127.0.0.1:8433].
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listen: Option<String>,
+    /// Device profiles: files, or folders whose *.json files are watched.
+    #[arg(long, value_name = "DIR|FILE", num_args = 1..)]
+    pub(crate) devices: Vec<PathBuf>,
+    /// The file that holds the device key; `-` for standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// The gateway's uuid, 1 to 64 printable ASCII characters [default: made once and kept].
+    #[arg(long, value_name = "ID", value_parser = uuid)]
+    pub(crate) uuid: Option<String>,
+    /// The folder for the key and what else is kept; `none` keeps everything in memory
+    /// [default: $XDG_STATE_HOME/hearthgate].
+    #[arg(long, value_name = "DIR|none")]
+    pub(crate) state: Option<PathBuf>,
+    /// Where to advertise; repeatable [default: broadcast, or 127.0.0.1:6669 where it listens on loopback].
+    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "no_advertise")]
+    pub(crate) advertise: Vec<SocketAddr>,
+    /// Advertises nowhere.
+    #[arg(long)]
+    pub(crate) no_advertise: bool,
+    /// The most sessions in all.
+    #[arg(long, value_name = "NUMBER", help = format!("The most sessions in all [default: {SESSIONS_MAX}]"))]
+    pub(crate) max_sessions: Option<usize>,
+    /// The most sessions from one address.
+    #[arg(long, value_name = "NUMBER", help = format!("The most sessions from one address [default: {SESSIONS_MAX}]"))]
+    pub(crate) max_sessions_per_address: Option<usize>,
+    /// Refuses Integers that are off their step; real devices break their own.
+    #[arg(long)]
+    pub(crate) strict_step: bool,
+    /// Speaks unencrypted on addresses that are not loopback, together with --wire plain.
+    #[arg(long)]
+    pub(crate) allow_plain: bool,
+    /// The wire encoding [default: binary].
+    #[arg(long, value_name = "WIRE", value_parser = choice::<Wire>(Wire::ALL, Wire::name), help_heading = "Variants of the protocol")]
+    pub(crate) wire: Option<Wire>,
+    /// What fills the last block of a message [default: pkcs7].
+    #[arg(long, value_name = "PADDING", value_parser = choice::<Padding>(Padding::ALL, Padding::name), help_heading = "Variants of the protocol")]
+    pub(crate) padding: Option<Padding>,
+    /// How the text of the key becomes 16 bytes [default: ascii].
+    #[arg(long, value_name = "FORM", value_parser = choice::<KeyForm>(KeyForm::ALL, KeyForm::name), help_heading = "Variants of the protocol")]
+    pub(crate) key_form: Option<KeyForm>,
+    /// How a side proves that it knows the key [default: hmac].
+    #[arg(long, value_name = "PROOF", value_parser = choice::<Proof>(Proof::ALL, Proof::name), help_heading = "Variants of the protocol")]
+    pub(crate) proof: Option<Proof>,
+    /// What the proof is computed over [default: raw].
+    #[arg(long, value_name = "OVER", value_parser = choice::<ProofOver>(ProofOver::ALL, ProofOver::name), help_heading = "Variants of the protocol")]
+    pub(crate) proof_over: Option<ProofOver>,
+    /// The only request path that is taken [default: any].
+    #[arg(long, value_name = "PATH", value_parser = path, help_heading = "Variants of the protocol")]
+    pub(crate) path: Option<String>,
+}
+
+/// Names of devices.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct NameOptions {
+    /// Device profiles to take names from: files or folders. Names never travel.
+    #[arg(
+        long,
+        value_name = "DIR|FILE",
+        env = "HEARTHGATE_NAMES",
+        value_delimiter = ':'
+    )]
+    pub(crate) names: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hearthgate devices --gateway ws://192.0.2.10 --key-file gateway.key
+  HEARTHGATE_KEY=.. hearthgate devices --gateway ws://192.0.2.10:8433 --json")]
+pub(crate) struct DevicesArgs {
+    #[command(flatten)]
+    pub(crate) gateway: GatewayOptions,
+    #[command(flatten)]
+    pub(crate) names: NameOptions,
+    /// Prints an array of `{devid, category, online}`.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hearthgate status --gateway ws://192.0.2.10 --key-file gateway.key
+  hearthgate status a4c1380b --gateway ws://192.0.2.10 --key-file gateway.key --json")]
+pub(crate) struct ReadArgs {
+    /// Ids, unambiguous beginnings of ids, or names; all devices where there is none.
+    #[arg(value_name = "DEVICE")]
+    pub(crate) devices: Vec<String>,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayOptions,
+    #[command(flatten)]
+    pub(crate) names: NameOptions,
+    /// Prints the array of the protocol, to the byte as it came.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hearthgate set a4c1380b switch_1=on --gateway ws://192.0.2.10 --key-file gateway.key
+  hearthgate set a4c1380b temp_set=21.5 mode=manual --gateway ws://192.0.2.10 --key-file gateway.key
+  hearthgate set a4c1380b 'colour_data:={\"h\":0,\"s\":1000,\"v\":500}' --gateway ws://192.0.2.10 --key-file gateway.key")]
+pub(crate) struct SetArgs {
+    /// An id, an unambiguous beginning of one, or a name.
+    #[arg(value_name = "DEVICE")]
+    pub(crate) device: String,
+    /// CODE=VALUE in the user's units, or CODE:=JSON for the raw value of the wire.
+    #[arg(value_name = "CODE=VALUE", required = true)]
+    pub(crate) assignments: Vec<String>,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayOptions,
+    #[command(flatten)]
+    pub(crate) names: NameOptions,
+    /// Prints the result as it came.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hearthgate watch --gateway ws://192.0.2.10 --key-file gateway.key
+  hearthgate watch a4c1380b --gateway ws://192.0.2.10 --key-file gateway.key --json | jq .data")]
+pub(crate) struct WatchArgs {
+    /// Ids, unambiguous beginnings of ids, or names; all devices where there is none.
+    #[arg(value_name = "DEVICE")]
+    pub(crate) devices: Vec<String>,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayOptions,
+    #[command(flatten)]
+    pub(crate) names: NameOptions,
+    /// Prints every event as it came, one compact object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    #[command(subcommand)]
+    pub(crate) command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Prints an example of a gateway's configuration file, with every option and its default
+    Example,
+}
+
+/// Makes a parser that lists the choices in help and errors.
+fn choice<T>(all: &'static [T], name: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + FromStr + Send + Sync + 'static,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(all.iter().map(|choice| name(*choice)))
+        .try_map(|text| text.parse::<T>())
+}
+
+pub(crate) fn uuid(text: &str) -> Result<String, String> {
+    if hearthgate_protocol::beacon::is_valid_uuid(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("a uuid is 1 to 64 printable ASCII characters".to_owned())
+    }
+}
+
+pub(crate) fn path(text: &str) -> Result<String, String> {
+    if text.starts_with('/') && text.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
+        Ok(text.to_owned())
+    } else {
+        Err("a path begins with / and has no blanks".to_owned())
+    }
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(address),
+        Ok(_) => Err(
+            "the demonstration stays on loopback; use `hearthgate gateway` to serve others"
+                .to_owned(),
+        ),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Returns where a gateway listens by default.
+pub(crate) fn default_listen() -> String {
+    format!("127.0.0.1:{DEFAULT_PORT}")
+}

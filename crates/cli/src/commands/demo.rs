@@ -1,0 +1,341 @@
+//! `hearthgate demo`: a gateway with a living home and a client that reads it, in one process, over the
+//! real protocol.
+
+use std::collections::HashMap;
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use anstyle::{AnsiColor, Effects, Style};
+use hearthgate_client::{Client, ClientOptions, Endpoint, Feed, FeedItem};
+use hearthgate_gateway::{DemoDriver, Gateway, GatewayOptions};
+use hearthgate_protocol::crypto::DeviceKey;
+use hearthgate_protocol::model::{Device, DeviceId, Home};
+use hearthgate_protocol::variants::KeyForm;
+use hearthgate_protocol::wire::{Event, EventKind};
+
+use super::gateway::Signals;
+use super::{ended, table};
+use crate::args::DemoArgs;
+use crate::exit::Failure;
+use crate::names::Names;
+use crate::{key, output};
+
+const BOLD: Style = Style::new().effects(Effects::BOLD);
+const DIM: Style = Style::new().effects(Effects::DIMMED);
+const FRESH: Style = AnsiColor::Green.on_default();
+const OFFLINE: Style = AnsiColor::Red.on_default();
+/// The time between two pictures of the live table.
+const REDRAW: Duration = Duration::from_millis(250);
+/// How long a change is shown as fresh.
+const FRESH_FOR: Duration = Duration::from_secs(2);
+
+/// Runs the command.
+pub(super) async fn run(args: DemoArgs) -> Result<(), Failure> {
+    let seed = args.seed.unwrap_or(u64::from(std::process::id()));
+    let mut signals = Signals::new()?;
+    let key_text = throw_away_key()?;
+    let device_key = DeviceKey::parse(&key_text, KeyForm::Ascii).map_err(Failure::local)?;
+    let driver = DemoDriver::new(seed);
+    let names: Names = driver.names().into_iter().collect();
+    let options = GatewayOptions::new("hearthgate-demo", device_key.clone());
+    let listen = args.listen.to_string();
+    let gateway = Gateway::bind(&listen, options, vec![Box::new(driver)]).await;
+    let gateway = gateway.map_err(Failure::local)?;
+    let address = gateway.local_addr();
+    let stop = gateway.stop_token();
+    let serving = tokio::spawn(gateway.run());
+
+    let endpoint: Endpoint = format!("ws://{address}").parse().map_err(Failure::local)?;
+    let (client, mut feed) = Client::connect(ClientOptions::new(endpoint, device_key)).await?;
+    client.synced().await?;
+    let intro = intro(&key_text, &address.to_string(), seed);
+    let show = async {
+        if std::io::stdout().is_terminal() {
+            live_table(&client, &mut feed, &names, &intro).await
+        } else {
+            plain_lines(&client, &mut feed, &names, &intro).await
+        }
+    };
+    let outcome = tokio::select! {
+        _ = signals.next() => Ok(()),
+        () = sleep(args.duration) => Ok(()),
+        outcome = show => outcome,
+    };
+    client.close().await;
+    stop.cancel();
+    serving.await.map_err(Failure::local)?;
+    outcome
+}
+
+async fn sleep(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Makes a key for this run alone.
+fn throw_away_key() -> Result<String, Failure> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(Failure::local)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Says what is seen here, and how a second terminal can join.
+fn intro(key_text: &str, address: &str, seed: u64) -> Vec<String> {
+    let program = std::env::current_exe().map_or_else(
+        |_| "hearthgate".to_owned(),
+        |path| quoted(&path.to_string_lossy()),
+    );
+    let command = |rest: &str| {
+        format!(
+            "$ {}={key_text} {program} {rest} --gateway ws://{address}",
+            key::VARIABLE
+        )
+    };
+    vec![
+        format!(
+            "A gateway serves a simulated home on ws://{address}, a client reads it over the encrypted protocol (seed {seed})."
+        ),
+        "In a second terminal (the key is this run's own and worth nothing after it):".to_owned(),
+        command("devices"),
+        command("watch"),
+        command("set kitchen-light switch_1=on"),
+    ]
+}
+
+/// Quotes a word for a shell, where it needs that.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%,:".contains(c);
+    if word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+/// One line per event, for pipes and files.
+async fn plain_lines(
+    client: &Client,
+    feed: &mut Feed,
+    names: &Names,
+    intro: &[String],
+) -> Result<(), Failure> {
+    for text in intro {
+        output::line(text)?;
+    }
+    let started = Instant::now();
+    while let Some(item) = feed.next().await {
+        let FeedItem::Event { event, .. } = item else {
+            continue;
+        };
+        let Some(text) = client.mirror().read(|home| told(home, names, &event)) else {
+            continue;
+        };
+        let seconds = started.elapsed().as_secs();
+        output::line(&format!("{:02}:{:02} {text}", seconds / 60, seconds % 60))?;
+    }
+    Err(ended(client).await.into())
+}
+
+fn told(home: &Home, names: &Names, event: &Event) -> Option<String> {
+    match &event.kind {
+        EventKind::StateChanged { device, readings } => {
+            let schema = home
+                .device(device.as_str())
+                .map(|device| &**device.schema());
+            let values: Vec<String> = readings
+                .iter()
+                .map(|reading| {
+                    let code = reading.code.as_str();
+                    format!(
+                        "{code} = {}",
+                        table::shown_with_unit(schema, code, &reading.value)
+                    )
+                })
+                .collect();
+            Some(format!(
+                "{}: {}",
+                names.of(device.as_str()),
+                output::printable(&values.join(", "))
+            ))
+        }
+        EventKind::OnlineUpdated { device, online, .. } => Some(format!(
+            "{}: {}",
+            names.of(device.as_str()),
+            table::reach(*online)
+        )),
+        _ => None,
+    }
+}
+
+/// A picture of the home that is drawn again and again in place.
+async fn live_table(
+    client: &Client,
+    feed: &mut Feed,
+    names: &Names,
+    intro: &[String],
+) -> Result<(), Failure> {
+    let mut changed: HashMap<(DeviceId, String), Instant> = HashMap::new();
+    let mut events = 0u64;
+    let mut redraw = tokio::time::interval(REDRAW);
+    let _screen = Screen::enter()?;
+    loop {
+        tokio::select! {
+            item = feed.next() => match item {
+                Some(FeedItem::Event { event, .. }) => {
+                    events += 1;
+                    if let EventKind::StateChanged { device, readings } = event.kind {
+                        for reading in readings {
+                            changed.insert((device.clone(), reading.code.to_string()), Instant::now());
+                        }
+                    }
+                }
+                Some(_) => {}
+                None => return Err(ended(client).await.into()),
+            },
+            _ = redraw.tick() => {
+                let size = terminal_size();
+                let mut lines: Vec<String> = intro.to_vec();
+                lines.push(String::new());
+                lines.extend(client.mirror().read(|home| picture(home, names, &changed)));
+                lines.push(format!("{DIM}{events} events; Ctrl-C ends it{DIM:#}"));
+                draw(&lines, size)?;
+            }
+        }
+    }
+}
+
+/// Returns a line per device: name, category, and its values, those that are fresh in colour.
+fn picture(
+    home: &Home,
+    names: &Names,
+    changed: &HashMap<(DeviceId, String), Instant>,
+) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{BOLD}{:<24} {:<6} {}{BOLD:#}",
+        "DEVICE", "KIND", "VALUES"
+    )];
+    for device in home.devices() {
+        let name = names.of(device.id().as_str());
+        let values = if device.online() {
+            values(device, changed)
+        } else {
+            format!("{OFFLINE}offline{OFFLINE:#}")
+        };
+        lines.push(format!(
+            "{name:<24} {:<6} {values}",
+            device.schema().category()
+        ));
+    }
+    lines
+}
+
+fn values(device: &Device, changed: &HashMap<(DeviceId, String), Instant>) -> String {
+    let mut points: Vec<_> = device
+        .points()
+        .iter()
+        .map(|point| {
+            let key = (device.id().clone(), point.code.to_string());
+            (changed.get(&key).map(Instant::elapsed), point)
+        })
+        .collect();
+    // What moves is what people want to see; the rest follows in its own order.
+    points.sort_by_key(|(age, _)| age.is_none());
+    let shown: Vec<String> = points
+        .iter()
+        .map(|(age, point)| {
+            let code = point.code.as_str();
+            let value = table::shown_with_unit(Some(device.schema()), code, &point.value);
+            let value = output::printable(&value);
+            match age {
+                Some(age) if *age < FRESH_FOR => format!("{code} {FRESH}{value}{FRESH:#}"),
+                _ => format!("{DIM}{code}{DIM:#} {value}"),
+            }
+        })
+        .collect();
+    shown.join("  ")
+}
+
+/// The terminal's other screen, left again when dropped.
+struct Screen;
+
+impl Screen {
+    fn enter() -> Result<Self, Failure> {
+        let mut out = anstream::stdout().lock();
+        // The alternate screen, without a cursor.
+        write!(out, "\x1b[?1049h\x1b[?25l")?;
+        out.flush()?;
+        Ok(Self)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let mut out = anstream::stdout().lock();
+        // A terminal that is gone needs no restoring.
+        let _ = write!(out, "\x1b[?25h\x1b[?1049l").and_then(|()| out.flush());
+    }
+}
+
+fn draw(lines: &[String], (columns, rows): (usize, usize)) -> Result<(), Failure> {
+    let mut picture = String::from("\x1b[H");
+    for text in lines.iter().take(rows.saturating_sub(1)) {
+        // Commands are to be copied whole: those wrap, the table is cut.
+        if text.starts_with("$ ") {
+            picture.push_str(text);
+        } else {
+            picture.push_str(&cut(text, columns));
+        }
+        picture.push_str("\x1b[0m\x1b[K\n");
+    }
+    picture.push_str("\x1b[J");
+    let mut out = anstream::stdout().lock();
+    out.write_all(picture.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// Cuts a text with colours to so many characters.
+fn cut(text: &str, columns: usize) -> String {
+    let mut shown = String::new();
+    let mut width = 0;
+    let mut in_escape = false;
+    for c in text.chars() {
+        if in_escape {
+            in_escape = c != 'm';
+        } else if c == '\x1b' {
+            in_escape = true;
+        } else {
+            width += 1;
+            if width > columns {
+                continue;
+            }
+        }
+        shown.push(c);
+    }
+    shown
+}
+
+fn terminal_size() -> (usize, usize) {
+    match rustix::termios::tcgetwinsize(std::io::stdout()) {
+        Ok(size) if size.ws_col > 0 => (usize::from(size.ws_col), usize::from(size.ws_row)),
+        _ => (100, 40),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cutting_counts_what_is_seen() {
+        assert_eq!(cut("\x1b[1mabcdef\x1b[0m", 3), "\x1b[1mabc\x1b[0m");
+        assert_eq!(cut("℃℃", 1), "℃");
+    }
+
+    #[test]
+    fn paths_with_blanks_are_quoted() {
+        assert_eq!(quoted("/a/b-1.0/hearthgate"), "/a/b-1.0/hearthgate");
+        assert_eq!(quoted("/a b/it's"), "'/a b/it'\\''s'");
+    }
+}

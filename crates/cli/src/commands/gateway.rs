@@ -1,0 +1,209 @@
+//! `hearthgate gateway`: serves devices until it is told to stop.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use hearthgate_gateway::{
+    BindError, Driver, Gateway, GatewayOptions, SessionLimits, StateFolder, StoreError,
+    VirtualHome, default_state_root, default_targets,
+};
+use hearthgate_protocol::crypto::DeviceKey;
+use hearthgate_protocol::variants::{Variants, Wire};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::args::{self, GatewayArgs};
+use crate::exit::Failure;
+use crate::{config, key, output};
+
+/// Runs the command.
+pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
+    let check_only = args.check_config;
+    let args = config::merged(args)?;
+    raise_file_limit();
+    let listen = args.listen.clone().unwrap_or_else(args::default_listen);
+    let wire = args.wire.unwrap_or_default();
+    let listen_ip = resolve(&listen).await?;
+    if wire == Wire::Plain && !args.allow_plain && !listen_ip.is_loopback() {
+        return Err(Failure::usage(format!(
+            "the wire encoding plain is unencrypted, and {listen} can be reached from the network: \
+             add --allow-plain if that is meant, or listen on 127.0.0.1"
+        )));
+    }
+    if args.devices.is_empty() {
+        return Err(Failure::usage(
+            "no devices to serve: give --devices with device profiles, files or folders",
+        ));
+    }
+    let home = VirtualHome::load(&args.devices).map_err(Failure::usage)?;
+    let given_key = key::read(args.key_file.as_deref(), args.key_form.unwrap_or_default())?;
+    let (identity, device_key) = identity(&args, given_key)?;
+    let mut options = GatewayOptions::new(identity.uuid.clone(), device_key);
+    options.connection.wire = wire;
+    options.connection.path.clone_from(&args.path);
+    options.connection.variants = Variants {
+        padding: args.padding.unwrap_or_default(),
+        proof: args.proof.unwrap_or_default(),
+        proof_over: args.proof_over.unwrap_or_default(),
+    };
+    options.strict_step = args.strict_step;
+    let limits = SessionLimits::default();
+    options.limits = SessionLimits {
+        total: args.max_sessions.unwrap_or(limits.total),
+        per_address: args.max_sessions_per_address.unwrap_or(limits.per_address),
+    };
+    if !args.no_advertise {
+        options.beacon.targets = match args.advertise.as_slice() {
+            [] => default_targets(listen_ip),
+            given => given.to_vec(),
+        };
+    }
+    if check_only {
+        let devices = home.devices().len();
+        return Ok(output::line(&format!(
+            "the configuration is right: {devices} devices"
+        ))?);
+    }
+    let mut signals = Signals::new()?;
+    let gateway = Gateway::bind(&listen, options, vec![Box::new(home)]).await;
+    let gateway = gateway.map_err(|error| match error {
+        BindError::Listen { .. } => Failure::local(error),
+        BindError::Start(_) => Failure::usage(error),
+    })?;
+    let address = gateway.local_addr();
+    info!(
+        "listening on ws://{address} (uuid {}, {} devices, wire encoding {wire})",
+        identity.uuid,
+        gateway.registry().device_count(),
+    );
+    let stop = gateway.stop_token();
+    let serving = tokio::spawn(gateway.run());
+    tokio::pin!(serving);
+    tokio::select! {
+        name = signals.next() => info!("{name}: closing the sessions"),
+        ended = &mut serving => return ended.map_err(Failure::local),
+    }
+    stop.cancel();
+    serving.await.map_err(Failure::local)
+}
+
+/// Who the gateway is, and the lock that keeps others from being it.
+struct Identity {
+    uuid: String,
+    _folder: Option<StateFolder>,
+}
+
+fn identity(
+    args: &GatewayArgs,
+    given_key: Option<DeviceKey>,
+) -> Result<(Identity, DeviceKey), Failure> {
+    let form = args.key_form.unwrap_or_default();
+    if args.state.as_deref() == Some(Path::new("none")) {
+        let device_key = given_key.ok_or_else(|| {
+            Failure::usage(format!(
+                "no device key: with --state none there is no place to keep one; give --key-file FILE or {}",
+                key::VARIABLE
+            ))
+        })?;
+        let uuid = match &args.uuid {
+            Some(uuid) => uuid.clone(),
+            None => random_uuid()?,
+        };
+        return Ok((
+            Identity {
+                uuid,
+                _folder: None,
+            },
+            device_key,
+        ));
+    }
+    let refused = |error: StoreError| match error {
+        StoreError::Random(_) | StoreError::Access { .. } | StoreError::InUse { .. } => {
+            Failure::local(error)
+        }
+        StoreError::Content { .. } | StoreError::NoHome => Failure::usage(error),
+    };
+    let root = match &args.state {
+        Some(root) => root.clone(),
+        None => default_state_root().map_err(refused)?,
+    };
+    let folder = StateFolder::open(&root, args.uuid.as_deref()).map_err(refused)?;
+    let device_key = match given_key {
+        Some(device_key) => device_key,
+        None => {
+            let (device_key, made) = folder.key(form).map_err(refused)?;
+            let path = folder.key_path();
+            if made {
+                warn!("made a new device key and stored it in {}", path.display());
+            } else {
+                info!("the device key is in {}", path.display());
+            }
+            device_key
+        }
+    };
+    Ok((
+        Identity {
+            uuid: folder.uuid().to_owned(),
+            _folder: Some(folder),
+        },
+        device_key,
+    ))
+}
+
+fn random_uuid() -> Result<String, Failure> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(Failure::local)?;
+    Ok(bytes
+        .iter()
+        .fold("hg".to_owned(), |uuid, byte| format!("{uuid}{byte:02x}")))
+}
+
+async fn resolve(listen: &str) -> Result<IpAddr, Failure> {
+    let wrong = |problem: &str| {
+        Failure::usage(format!(
+            "cannot listen on {listen}: {problem}; write ADDR:PORT, such as 127.0.0.1:8433"
+        ))
+    };
+    match tokio::net::lookup_host(listen).await {
+        Ok(mut addresses) => addresses
+            .next()
+            .map(|address| address.ip())
+            .ok_or_else(|| wrong("no such address")),
+        Err(error) => Err(wrong(&error.to_string())),
+    }
+}
+
+/// Waits for SIGINT or SIGTERM.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> Result<Self, Failure> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Returns the name of the signal that came.
+    pub(super) async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
+
+/// Takes as many file descriptors as the system allows: each session is one.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            warn!("cannot raise the limit of open files: {error}; sessions may be refused");
+        }
+    }
+}

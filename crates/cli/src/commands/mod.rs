@@ -1,0 +1,86 @@
+//! One file per command.
+
+mod config;
+mod demo;
+mod gateway;
+mod read;
+mod set;
+mod table;
+mod watch;
+
+use std::future::Future;
+
+use clap::CommandFactory;
+use hearthgate_client::{Client, ClientError, ClientOptions, Feed};
+
+use crate::args::{Cli, Command, GatewayOptions};
+use crate::exit::Failure;
+use crate::{key, logging};
+
+/// Runs the command.
+pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+    // A gateway's log is its user interface; a command's is its answer.
+    let level = if matches!(cli.command, Command::Gateway(_)) {
+        "info"
+    } else {
+        "warn"
+    };
+    logging::start(&cli.log, level);
+    match cli.command {
+        Command::Demo(args) => in_runtime(demo::run(args)),
+        Command::Gateway(args) => in_runtime(gateway::run(*args)),
+        Command::Devices(args) => in_runtime(read::devices(args)),
+        Command::Schema(args) => in_runtime(read::schema(args)),
+        Command::Status(args) => in_runtime(read::status(args)),
+        Command::Set(args) => in_runtime(set::run(args)),
+        Command::Watch(args) => in_runtime(watch::run(args)),
+        Command::Config(args) => config::run(&args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "hearthgate", &mut script);
+            Ok(std::io::Write::write_all(&mut std::io::stdout(), &script)?)
+        }
+    }
+}
+
+fn in_runtime(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(command);
+    // What still waits for a terminal or a socket must not hold the end up.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Connects as the options say. A command that only reads what it shows needs no mirror.
+async fn connect(options: &GatewayOptions, mirror: bool) -> Result<(Client, Feed), Failure> {
+    let device_key = key::required(options.key.key_file.as_deref(), options.key.key_form)?;
+    let endpoint = match &options.variants.path {
+        Some(path) => options
+            .gateway
+            .clone()
+            .with_path(path)
+            .map_err(Failure::usage)?,
+        None => options.gateway.clone(),
+    };
+    let mut client = ClientOptions::new(endpoint, device_key);
+    client.wire = options.wire;
+    client.variants = options.variants.variants();
+    client.connect_timeout = options.timeout;
+    client.request_timeout = options.timeout;
+    client.keep_json = true;
+    client.mirror = mirror;
+    Ok(Client::connect(client).await?)
+}
+
+/// Says goodbye whatever the outcome was.
+async fn closing<T>(client: &Client, outcome: Result<T, Failure>) -> Result<T, Failure> {
+    client.close().await;
+    outcome
+}
+
+/// Returns what ended a feed.
+async fn ended(client: &Client) -> ClientError {
+    client.closed().await
+}

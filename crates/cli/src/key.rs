@@ -1,0 +1,59 @@
+//! Where the device key comes from: `--key-file FILE`, `--key-file -` (standard input), or
+//! `HEARTHGATE_KEY`. It is never an argument, which other users of the machine could see.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use hearthgate_protocol::crypto::DeviceKey;
+use hearthgate_protocol::variants::KeyForm;
+
+use crate::exit::Failure;
+
+/// The environment variable.
+pub(crate) const VARIABLE: &str = "HEARTHGATE_KEY";
+/// More than any key and its line end have.
+const LONGEST: u64 = 1024;
+
+/// Reads the key that was given, if one was.
+pub(crate) fn read(file: Option<&Path>, form: KeyForm) -> Result<Option<DeviceKey>, Failure> {
+    let (content, origin) = match file {
+        Some(path) if path == Path::new("-") => {
+            let mut content = Vec::new();
+            io::stdin()
+                .take(LONGEST)
+                .read_to_end(&mut content)
+                .map_err(|error| {
+                    Failure::usage(format!("cannot read the key from standard input: {error}"))
+                })?;
+            (content, "standard input".to_owned())
+        }
+        Some(path) => {
+            let content = fs::read(path).map_err(|error| {
+                Failure::usage(format!(
+                    "cannot read the key file {}: {error}",
+                    path.display()
+                ))
+            })?;
+            (content, path.display().to_string())
+        }
+        None => match std::env::var_os(VARIABLE) {
+            Some(value) => (value.into_encoded_bytes(), VARIABLE.to_owned()),
+            None => return Ok(None),
+        },
+    };
+    match DeviceKey::parse_file(&content, form) {
+        Ok(key) => Ok(Some(key)),
+        Err(error) => Err(Failure::usage(format!("{origin}: {error}"))),
+    }
+}
+
+/// Reads the key that a command cannot do without.
+pub(crate) fn required(file: Option<&Path>, form: KeyForm) -> Result<DeviceKey, Failure> {
+    read(file, form)?.ok_or_else(|| {
+        Failure::usage(format!(
+            "no device key: give --key-file FILE, --key-file - for standard input, or {VARIABLE}. \
+             The vendor's app shows the key of a gateway once LAN control is switched on"
+        ))
+    })
+}
