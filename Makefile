@@ -31,7 +31,7 @@ docs: ## Builds the documentation with warnings as errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 
 deny: $(TOOLS)/bin/cargo-deny ## Licences, sources, bans, and advisories where they can be reached
-	$(TOOLS)/bin/cargo-deny --locked check licenses sources bans
+	$(TOOLS)/bin/cargo-deny --locked check --hide-inclusion-graph licenses sources bans
 	@if timeout 120 $(TOOLS)/bin/cargo-deny fetch db >/dev/null 2>&1; then \
 		$(TOOLS)/bin/cargo-deny --locked check advisories; \
 	else echo "advisories: the database cannot be reached from here, not checked"; fi

@@ -280,13 +280,19 @@ impl Drop for Screen {
 
 fn draw(lines: &[String], (columns, rows): (usize, usize)) -> Result<(), Failure> {
     let mut picture = String::from("\x1b[H");
-    for text in lines.iter().take(rows.saturating_sub(1)) {
+    let mut left = rows.saturating_sub(1);
+    for text in lines {
         // Commands are to be copied whole: those wrap, the table is cut.
-        if text.starts_with("$ ") {
-            picture.push_str(text);
+        let (text, height) = if text.starts_with("$ ") {
+            (text.clone(), text.len().div_ceil(columns.max(1)))
         } else {
-            picture.push_str(&cut(text, columns));
-        }
+            (cut(text, columns), 1)
+        };
+        let Some(rest) = left.checked_sub(height) else {
+            break;
+        };
+        left = rest;
+        picture.push_str(&text);
         picture.push_str("\x1b[0m\x1b[K\n");
     }
     picture.push_str("\x1b[J");

@@ -1,0 +1,182 @@
+//! From options to a connection that both sides have authenticated, and the task that keeps it.
+//!
+//! Input are the caller's options; output is the pair of `handle` and `feed`. The stream comes from
+//! `transport`, or from the caller, and goes to `link`.
+
+use std::sync::Arc;
+
+use hearthgate_protocol::connection::{ClientConfig, ClientConnection};
+use hearthgate_protocol::crypto::ClientEntropy;
+use hearthgate_protocol::limits::HANDSHAKE_TIMEOUT;
+use hearthgate_protocol::websocket::UpgradeError;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
+
+use crate::context::{COMMANDS, Context, Phase, Status, Synced};
+use crate::error::{ClientError, NoUpgrade};
+use crate::feed::{Feed, Feeds};
+use crate::handle::Client;
+use crate::link;
+use crate::options::ClientOptions;
+use crate::transport;
+
+impl Client {
+    /// Connects and returns once both sides have proven that they know the key. The feed misses
+    /// nothing: it begins with the connection.
+    ///
+    /// # Errors
+    /// Whatever keeps it from connecting within [`ClientOptions::connect_timeout`]. Finding out that a
+    /// gateway speaks the older dialect (section 8) may take 2 s more.
+    pub async fn connect(options: ClientOptions) -> Result<(Self, Feed), ClientError> {
+        let options = options.bounded();
+        let gateway = Arc::from(options.endpoint.to_string());
+        let started = Instant::now();
+        let deadline = started + options.connect_timeout;
+        let (stream, peer) = transport::connect(&options.endpoint, &gateway, deadline).await?;
+        let error = match Self::open(stream, transport::is_loopback(peer), options, started).await {
+            Ok(connected) => return Ok(connected),
+            Err(error) => error,
+        };
+        let mute = matches!(
+            &error,
+            ClientError::NoGateway {
+                problem: NoUpgrade::Unanswered | NoUpgrade::Upgrade(UpgradeError::NotHttp),
+                ..
+            }
+        );
+        if mute && transport::speaks_tls(peer).await {
+            return Err(ClientError::OlderDialect { gateway });
+        }
+        Err(error)
+    }
+
+    /// The same over a byte stream that is already there, as tests and tunnels have one. The
+    /// endpoint of the options is for messages and for the upgrade request then.
+    /// `peer_is_loopback`: whether an unencrypted gateway is accepted unasked (section 3).
+    ///
+    /// # Errors
+    /// As [`Client::connect`], other than those of resolving and reaching.
+    pub async fn over<S>(
+        stream: S,
+        peer_is_loopback: bool,
+        options: ClientOptions,
+    ) -> Result<(Self, Feed), ClientError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let started = Instant::now();
+        Self::open(stream, peer_is_loopback, options.bounded(), started).await
+    }
+
+    async fn open<S>(
+        stream: S,
+        peer_is_loopback: bool,
+        options: ClientOptions,
+        started: Instant,
+    ) -> Result<(Self, Feed), ClientError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let gateway: Arc<str> = Arc::from(options.endpoint.to_string());
+        let entropy = entropy().map_err(|cause| ClientError::NoRandomness {
+            gateway: Arc::clone(&gateway),
+            cause: cause.to_string(),
+        })?;
+        // The connection gives the handshake 10 s from its start; we have what time we were given.
+        let deadline = (started + options.connect_timeout).into_std();
+        let started = deadline
+            .checked_sub(HANDSHAKE_TIMEOUT)
+            .unwrap_or(started.into_std());
+        let config = ClientConfig {
+            path: options.endpoint.path().to_owned(),
+            wire: options.wire,
+            accept_plain: peer_is_loopback,
+            variants: options.variants,
+            keep_json: options.keep_json,
+            ..ClientConfig::new(options.key, options.endpoint.authority())
+        };
+        let connection = ClientConnection::new(config, entropy, started);
+
+        let feeds = Feeds::new(options.mirror);
+        let feed = feeds.subscribe();
+        let (command_sender, commands) = mpsc::channel(COMMANDS);
+        let (status_sender, status) = watch::channel(Status {
+            phase: Phase::Connecting,
+            wire: options.wire.unwrap_or_default(),
+            synced: Synced::NotYet,
+        });
+        let close = Arc::new(Notify::new());
+        let context = Context {
+            gateway: Arc::clone(&gateway),
+            connect_timeout: options.connect_timeout,
+            request_timeout: options.request_timeout,
+            commands,
+            close: Arc::clone(&close),
+            status: status_sender,
+            feeds: Arc::clone(&feeds),
+        };
+        let client = Self {
+            gateway,
+            request_timeout: options.request_timeout,
+            commands: command_sender,
+            close,
+            status,
+            feeds,
+        };
+        tokio::spawn(keep(stream, connection, context));
+
+        let mut status = client.status.clone();
+        let decided = status
+            .wait_for(|status| !matches!(status.phase, Phase::Connecting))
+            .await
+            .map(|status| status.phase.clone());
+        match decided {
+            Ok(Phase::Up) => Ok((client, feed)),
+            Ok(Phase::Down(error)) => Err(error),
+            Ok(Phase::Connecting) | Err(_) => Err(client.gone()),
+        }
+    }
+}
+
+/// Keeps one connection until it ends, and tells everybody why it did.
+async fn keep<S>(stream: S, connection: ClientConnection, mut context: Context)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (error, mut remains) = link::run(stream, connection, &mut context).await;
+    remains.flush().await;
+    if matches!(error, ClientError::Closed { .. }) {
+        // Who closes may end the program next, so the other side has to have it before.
+        remains.linger().await;
+        tracing::info!(gateway = %context.gateway, "closed");
+        tell(&context, error);
+    } else {
+        tracing::warn!("{error}");
+        tell(&context, error);
+        // In this order: whoever finds the channel closed finds the reason.
+        drop(context);
+        remains.linger().await;
+    }
+}
+
+/// Tells handles and subscribers that the connection is over.
+fn tell(context: &Context, error: ClientError) {
+    context.feeds.down(Arc::new(error.clone()));
+    context
+        .status
+        .send_modify(|status| status.phase = Phase::Down(error));
+    context.feeds.end();
+}
+
+fn entropy() -> Result<ClientEntropy, getrandom::Error> {
+    let mut entropy = ClientEntropy {
+        nonce: [0; 16],
+        websocket_key: [0; 16],
+        mask_seed: [0; 16],
+    };
+    getrandom::fill(&mut entropy.nonce)?;
+    getrandom::fill(&mut entropy.websocket_key)?;
+    getrandom::fill(&mut entropy.mask_seed)?;
+    Ok(entropy)
+}

@@ -1,0 +1,379 @@
+//! What a subscriber reads: the snapshot and then the changes, down one ordered stream.
+//!
+//! Input comes from the link alone, which is never held up: `Feeds` writes the mirror and fills the
+//! queue of each subscriber under one lock, so that what a snapshot shows and what follows it fit
+//! together exactly. Output is read item by item from a `Feed`.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use hearthgate_protocol::limits::MESSAGE_MAX_CLIENT;
+use hearthgate_protocol::model::{Applied, Change, Device, DeviceId, Reading, Stamp};
+use hearthgate_protocol::wire::{Event, EventKind};
+use parking_lot::Mutex;
+
+use crate::error::ClientError;
+use crate::mirror::{Commit, Mirror, MirrorWriter};
+
+/// The most items that wait for a subscriber. One more, and the backlog is dropped: the subscriber
+/// is told so by [`FeedItem::Missed`] and gets the mirror's snapshot again.
+pub const BACKLOG_ITEMS: usize = 4096;
+/// About the most bytes that wait for a subscriber, with the same consequence.
+pub const BACKLOG_BYTES: usize = MESSAGE_MAX_CLIENT;
+
+/// One item of a [`Feed`].
+#[derive(Clone, Debug)]
+pub enum FeedItem {
+    /// A snapshot of all devices begins: forget what was known.
+    Init,
+    /// One device of the snapshot.
+    InitApply(Device),
+    /// The snapshot is complete; what follows changes it.
+    InitDone,
+    /// An event, as it came: also one that changes nothing, a second press of the same button. The
+    /// mirror has it already.
+    Event {
+        /// The event.
+        event: Event,
+        /// The message's JSON text to the byte, if [`ClientOptions::keep_json`] asks for it.
+        ///
+        /// [`ClientOptions::keep_json`]: crate::ClientOptions::keep_json
+        json: Option<String>,
+        /// What it did to the mirror. [`Applied::UnknownDevice`] where the mirror does not have the
+        /// device (yet), or where there is no mirror; [`Applied::Same`] where the event itself
+        /// carries no state.
+        applied: Applied,
+    },
+    /// A device is new or differs, as was found by reading, not told by an event.
+    Upsert(Device),
+    /// A device is gone, as was found by reading.
+    Delete(DeviceId),
+    /// This subscriber was too slow: so many items were dropped. A snapshot of the mirror follows,
+    /// if there is a mirror and it is in sync; the events in between are lost.
+    Missed {
+        /// How many items.
+        items: u64,
+    },
+    /// The connection ended. The mirror keeps what was last known.
+    Down(Arc<ClientError>),
+}
+
+/// An ordered stream of snapshot and changes; see [`FeedItem`].
+///
+/// It buffers at most [`BACKLOG_ITEMS`] items and about [`BACKLOG_BYTES`] bytes. Reading it late or
+/// never slows nobody else. It does not keep the connection open.
+#[derive(Debug)]
+pub struct Feed {
+    feeds: Arc<Feeds>,
+    key: u64,
+    /// Items that come before those in the queue.
+    first: Ready,
+}
+
+impl Feed {
+    /// Returns the next item; `None` after the last one, when the connection is over for good. May be
+    /// dropped while it waits without losing anything.
+    pub async fn next(&mut self) -> Option<FeedItem> {
+        std::future::poll_fn(|context| self.poll_next(context)).await
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<FeedItem>> {
+        loop {
+            if let Some(item) = self.first.next() {
+                return Poll::Ready(Some(item));
+            }
+            let mut state = self.feeds.state.lock();
+            let over = state.over;
+            let down = state.down.clone();
+            let synced = state.synced;
+            let Some(queue) = state.queues.get_mut(&self.key) else {
+                return Poll::Ready(None);
+            };
+            if queue.missed > 0 {
+                let items = std::mem::take(&mut queue.missed);
+                let snapshot = synced.then(|| Arc::new(self.feeds.mirror.devices()));
+                let before = Some(FeedItem::Missed { items });
+                let after = down.map(FeedItem::Down);
+                self.first = Ready::new(before, snapshot, after);
+                continue;
+            }
+            match queue.entries.pop_front() {
+                Some((Entry::Item(item), cost)) => {
+                    queue.bytes = queue.bytes.saturating_sub(cost);
+                    return Poll::Ready(Some(item));
+                }
+                Some((Entry::Snapshot(devices), _)) => {
+                    self.first = Ready::new(None, Some(devices), None);
+                }
+                None if over => return Poll::Ready(None),
+                None => {
+                    queue.waker = Some(context.waker().clone());
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.feeds.state.lock().queues.remove(&self.key);
+    }
+}
+
+/// All subscribers of one link, and the mirror's writer.
+#[derive(Debug)]
+pub(crate) struct Feeds {
+    mirror: Mirror,
+    mirrored: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    writer: MirrorWriter,
+    /// Whether the mirror was ever in sync.
+    synced: bool,
+    /// Why there is no connection.
+    down: Option<Arc<ClientError>>,
+    /// Whether nothing comes any more.
+    over: bool,
+    queues: HashMap<u64, Queue>,
+    next_key: u64,
+}
+
+/// What waits for one subscriber: bounded, see [`BACKLOG_ITEMS`].
+#[derive(Debug, Default)]
+struct Queue {
+    entries: VecDeque<(Entry, usize)>,
+    bytes: usize,
+    /// Items that were dropped since the queue ran over; while there are any, nothing is queued.
+    missed: u64,
+    waker: Option<Waker>,
+}
+
+#[derive(Clone, Debug)]
+enum Entry {
+    Item(FeedItem),
+    /// `Init` to `InitDone`, shared by all subscribers.
+    Snapshot(Arc<Vec<Device>>),
+}
+
+impl Feeds {
+    /// Makes the feeds of a link with an empty mirror; `mirrored` is whether the link fills it.
+    pub(crate) fn new(mirrored: bool) -> Arc<Self> {
+        let (writer, mirror) = MirrorWriter::new();
+        Arc::new(Self {
+            mirror,
+            mirrored,
+            state: Mutex::new(State {
+                writer,
+                synced: false,
+                down: None,
+                over: false,
+                queues: HashMap::new(),
+                next_key: 0,
+            }),
+        })
+    }
+
+    pub(crate) fn mirror(&self) -> &Mirror {
+        &self.mirror
+    }
+
+    /// Tells whether the link fills the mirror.
+    pub(crate) fn mirrored(&self) -> bool {
+        self.mirrored
+    }
+
+    /// Adds a subscriber, who gets a snapshot first if the mirror is in sync.
+    pub(crate) fn subscribe(self: &Arc<Self>) -> Feed {
+        let mut state = self.state.lock();
+        let snapshot = state.synced.then(|| Arc::new(self.mirror.devices()));
+        let after = state.down.clone().map(FeedItem::Down);
+        let key = state.next_key;
+        state.next_key += 1;
+        state.queues.insert(key, Queue::default());
+        Feed {
+            feeds: Arc::clone(self),
+            key,
+            first: Ready::new(None, snapshot, after),
+        }
+    }
+
+    /// Passes an event on, after the mirror took what it says.
+    pub(crate) fn event(
+        &self,
+        event: Event,
+        json: Option<String>,
+        change: Option<&Change>,
+        stamp: Stamp,
+    ) -> Applied {
+        let mut state = self.state.lock();
+        let applied = match change {
+            _ if !self.mirrored => Applied::UnknownDevice,
+            Some(change) => state.writer.apply(change, stamp),
+            None => Applied::Same,
+        };
+        let cost = json.as_ref().map_or(0, String::len) + event_cost(&event);
+        let item = FeedItem::Event {
+            event,
+            json,
+            applied,
+        };
+        state.push(Entry::Item(item), cost);
+        applied
+    }
+
+    /// Swaps what a sync has read into the mirror. The first time every subscriber gets a snapshot,
+    /// later what really changed.
+    pub(crate) fn commit(&self, commit: Commit) {
+        let mut state = self.state.lock();
+        let differing = state.writer.commit(commit);
+        if !state.synced {
+            state.synced = true;
+            if !state.queues.is_empty() {
+                let devices = Arc::new(self.mirror.devices());
+                state.push(Entry::Snapshot(devices), 0);
+            }
+            return;
+        }
+        for id in differing.gone {
+            state.push(Entry::Item(FeedItem::Delete(id)), 0);
+        }
+        for device in differing.read {
+            let cost = device_cost(&device);
+            state.push(Entry::Item(FeedItem::Upsert(device)), cost);
+        }
+    }
+
+    /// Tells that the connection ended.
+    pub(crate) fn down(&self, error: Arc<ClientError>) {
+        let mut state = self.state.lock();
+        state.down = Some(Arc::clone(&error));
+        state.push(Entry::Item(FeedItem::Down(error)), 0);
+    }
+
+    /// Ends all feeds, once they are read to the end.
+    pub(crate) fn end(&self) {
+        let mut state = self.state.lock();
+        state.over = true;
+        for queue in state.queues.values_mut() {
+            queue.wake();
+        }
+    }
+}
+
+impl State {
+    fn push(&mut self, entry: Entry, cost: usize) {
+        let mut queues = self.queues.values_mut();
+        // Most links have one subscriber, who gets the entry without a copy.
+        let Some(first) = queues.next() else { return };
+        for queue in queues {
+            queue.push(entry.clone(), cost);
+        }
+        first.push(entry, cost);
+    }
+}
+
+impl Queue {
+    fn push(&mut self, entry: Entry, cost: usize) {
+        if self.missed > 0 {
+            self.missed += 1;
+            return;
+        }
+        self.entries.push_back((entry, cost));
+        self.bytes += cost;
+        if self.entries.len() > BACKLOG_ITEMS || self.bytes > BACKLOG_BYTES {
+            self.missed = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
+            self.entries = VecDeque::new();
+            self.bytes = 0;
+            tracing::warn!(
+                items = self.missed,
+                "a subscriber reads too slowly: its backlog is dropped, a snapshot follows"
+            );
+        }
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Items that are made as they are read: a snapshot, and what stands before and after it.
+#[derive(Debug, Default)]
+struct Ready {
+    before: Option<FeedItem>,
+    snapshot: Option<Arc<Vec<Device>>>,
+    /// 0: `Init`, then the devices, counted from 1.
+    position: usize,
+    after: Option<FeedItem>,
+}
+
+impl Ready {
+    fn new(
+        before: Option<FeedItem>,
+        snapshot: Option<Arc<Vec<Device>>>,
+        after: Option<FeedItem>,
+    ) -> Self {
+        Self {
+            before,
+            snapshot,
+            position: 0,
+            after,
+        }
+    }
+
+    fn next(&mut self) -> Option<FeedItem> {
+        if let Some(item) = self.before.take() {
+            return Some(item);
+        }
+        if let Some(devices) = &self.snapshot {
+            let position = self.position;
+            self.position += 1;
+            let Some(before) = position.checked_sub(1) else {
+                return Some(FeedItem::Init);
+            };
+            if let Some(device) = devices.get(before) {
+                return Some(FeedItem::InitApply(device.clone()));
+            }
+            self.snapshot = None;
+            return Some(FeedItem::InitDone);
+        }
+        self.after.take()
+    }
+}
+
+/// About the memory that an event takes.
+fn event_cost(event: &Event) -> usize {
+    match &event.kind {
+        EventKind::StateChanged { readings, .. } => readings_cost(readings),
+        EventKind::OnlineUpdated { readings, .. } => readings.as_deref().map_or(0, readings_cost),
+        EventKind::RegistryUpdated { .. } => 0,
+        EventKind::Other { reason } => reason.len(),
+    }
+}
+
+fn readings_cost(readings: &[Reading]) -> usize {
+    let cost = |reading: &Reading| {
+        let text = if reading.value.as_bool().is_some() || reading.value.as_i64().is_some() {
+            0
+        } else {
+            reading.value.json().len()
+        };
+        size_of::<Reading>() + reading.code.as_str().len() + text
+    };
+    readings.iter().map(cost).sum()
+}
+
+fn device_cost(device: &Device) -> usize {
+    // Schemas, codes and values are shared with the mirror; the points themselves are not.
+    std::mem::size_of_val(device.points())
+}
+
+#[cfg(test)]
+mod tests;

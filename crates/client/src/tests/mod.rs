@@ -1,0 +1,7 @@
+//! The client against a gateway in memory, with virtual time: one file per behaviour.
+
+mod following;
+mod handshake;
+mod liveness;
+mod requests;
+mod support;
