@@ -120,7 +120,7 @@ pub enum Refuser {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeFailure {
     /// A message that does not decrypt: most likely another key.
-    #[error("its message does not decrypt under our key ({0})")]
+    #[error("it sent {0}")]
     Frame(FrameFault),
     /// A message that decrypts and is wrong.
     #[error("{0}")]

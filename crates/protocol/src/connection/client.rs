@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::HANDSHAKE_TIMED_OUT;
 use super::channel::{Channel, Due, Silence};
 use crate::crypto::{ClientEntropy, DeviceKey, Nonce};
 use crate::error::{Ended, HandshakeFailure, Refuser, framing_close_code};
@@ -167,11 +168,7 @@ impl ClientConnection {
                 Due::End => self.close_as(close::POLICY, "silent for too long", Ended::Silent),
             },
             _ if now >= self.handshake_deadline => {
-                self.close_as(
-                    close::POLICY,
-                    "handshake timed out",
-                    Ended::HandshakeTimeout,
-                );
+                self.close_as(close::POLICY, HANDSHAKE_TIMED_OUT, Ended::HandshakeTimeout);
             }
             _ => {}
         }
@@ -397,7 +394,7 @@ impl ClientConnection {
         let other_cause = matches!(
             code,
             Some(close::GOING_AWAY | close::TOO_LARGE | close::INTERNAL | close::TRY_AGAIN)
-        );
+        ) || reason == HANDSHAKE_TIMED_OUT;
         if matches!(self.phase, Phase::ExpectAuthOk(_)) && !other_cause {
             Ended::Authentication {
                 by: Refuser::Peer,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::HANDSHAKE_TIMED_OUT;
 use super::channel::{Channel, Due, Silence};
 use crate::crypto::{DeviceKey, Nonce};
 use crate::error::{Ended, HandshakeFailure, Refuser, framing_close_code};
@@ -143,11 +144,7 @@ impl GatewayConnection {
                 self.end(Ended::HandshakeTimeout);
             }
             Phase::ExpectAuth(_) if now >= self.handshake_deadline => {
-                self.close_as(
-                    close::POLICY,
-                    "handshake timed out",
-                    Ended::HandshakeTimeout,
-                );
+                self.close_as(close::POLICY, HANDSHAKE_TIMED_OUT, Ended::HandshakeTimeout);
             }
             Phase::Upgrade(_) => {}
             Phase::ExpectAuth(_) | Phase::Ready => match self.silence.due(now) {

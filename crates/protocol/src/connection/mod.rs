@@ -12,5 +12,8 @@ mod gateway;
 pub use client::{ClientConfig, ClientConnection, ClientEvent};
 pub use gateway::{GatewayConfig, GatewayConnection, GatewayEvent};
 
+/// The reason that goes with 1008 where the handshake was not done in time: no refusal of a key.
+const HANDSHAKE_TIMED_OUT: &str = "handshake timed out";
+
 #[cfg(test)]
 mod tests;

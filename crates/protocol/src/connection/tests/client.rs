@@ -194,14 +194,21 @@ fn a_gateway_with_a_wrong_proof_is_left() {
 
 #[test]
 fn a_close_after_our_proof_is_a_refusal_unless_it_says_something_else() {
-    for (code, refused) in [(1008, true), (1000, true), (1001, false), (1013, false)] {
+    let cases = [
+        (1008, "authentication failed", true),
+        (1008, "", true),
+        (1008, "handshake timed out", false),
+        (1000, "", true),
+        (1001, "shutting down", false),
+        (1013, "", false),
+    ];
+    for (code, reason, refused) in cases {
         let mut client = upgraded(config());
         let peer = Peer::gateway(Wire::Binary);
         feed(&mut client, &peer.seal(auth_required()));
-        let events = feed(
-            &mut client,
-            &peer.frame(Opcode::Close, &u16::to_be_bytes(code)),
-        );
+        let mut payload = u16::to_be_bytes(code).to_vec();
+        payload.extend_from_slice(reason.as_bytes());
+        let events = feed(&mut client, &peer.frame(Opcode::Close, &payload));
         let is_refusal = matches!(
             ended(&events),
             Ended::Authentication {
@@ -209,7 +216,7 @@ fn a_close_after_our_proof_is_a_refusal_unless_it_says_something_else() {
                 detail: HandshakeFailure::Closed
             }
         );
-        assert_eq!(is_refusal, refused, "{code}");
+        assert_eq!(is_refusal, refused, "{code} {reason}");
     }
 }
 
