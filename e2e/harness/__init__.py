@@ -1,0 +1,1 @@
+"""How the tests run the program: processes, their output, and bare sockets."""
