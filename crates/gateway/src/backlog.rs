@@ -40,7 +40,10 @@ impl Backlog {
                     Some(earlier) => self.merge(earlier, readings),
                     None => readings.clone(),
                 };
-                let kind = EventKind::StateChanged { device: device.clone(), readings: merged };
+                let kind = EventKind::StateChanged {
+                    device: device.clone(),
+                    readings: merged,
+                };
                 return self.insert(event.id, kind);
             }
             EventKind::RegistryUpdated { device, .. } | EventKind::OnlineUpdated { device, .. } => {
@@ -64,7 +67,9 @@ impl Backlog {
 
     /// Takes the oldest event out, as JSON appended to `out`.
     pub(crate) fn pop_into(&mut self, out: &mut Vec<u8>) -> bool {
-        let Some((id, Waiting { kind, bytes })) = self.events.pop_first() else { return false };
+        let Some((id, Waiting { kind, bytes })) = self.events.pop_first() else {
+            return false;
+        };
         self.bytes -= bytes;
         if let EventKind::StateChanged { device, .. } = &kind
             && self.open.get(device) == Some(&id)
@@ -78,7 +83,10 @@ impl Backlog {
     fn insert(&mut self, id: i64, kind: EventKind) {
         let readings: &[Reading] = match &kind {
             EventKind::StateChanged { readings, .. }
-            | EventKind::OnlineUpdated { readings: Some(readings), .. } => readings,
+            | EventKind::OnlineUpdated {
+                readings: Some(readings),
+                ..
+            } => readings,
             _ => &[],
         };
         let bytes = FRAME_BYTES
@@ -92,8 +100,10 @@ impl Backlog {
 
     /// Takes an earlier `state_changed` out and lays newer readings over its own.
     fn merge(&mut self, earlier: i64, newer: &[Reading]) -> Vec<Reading> {
-        let Some(Waiting { kind: EventKind::StateChanged { mut readings, .. }, bytes }) =
-            self.events.remove(&earlier)
+        let Some(Waiting {
+            kind: EventKind::StateChanged { mut readings, .. },
+            bytes,
+        }) = self.events.remove(&earlier)
         else {
             return newer.to_vec();
         };
@@ -114,13 +124,25 @@ mod tests {
     use hearthgate_protocol::model::Value;
 
     fn state(id: i64, device: &str, values: &[(&str, i64)]) -> Event {
-        let readings =
-            values.iter().map(|(code, value)| Reading::new(*code, Value::from(*value))).collect();
-        Event { id, kind: EventKind::StateChanged { device: device.into(), readings } }
+        let readings = values
+            .iter()
+            .map(|(code, value)| Reading::new(*code, Value::from(*value)))
+            .collect();
+        Event {
+            id,
+            kind: EventKind::StateChanged {
+                device: device.into(),
+                readings,
+            },
+        }
     }
 
     fn online(id: i64, device: &str) -> Event {
-        let kind = EventKind::OnlineUpdated { device: device.into(), online: true, readings: None };
+        let kind = EventKind::OnlineUpdated {
+            device: device.into(),
+            online: true,
+            readings: None,
+        };
         Event { id, kind }
     }
 
@@ -165,7 +187,10 @@ mod tests {
             online(4, "b"),
             state(5, "a", &[("x", 3)]),
         ];
-        let ids: Vec<String> = drain(&events).iter().map(|json| json[6..7].to_owned()).collect();
+        let ids: Vec<String> = drain(&events)
+            .iter()
+            .map(|json| json[6..7].to_owned())
+            .collect();
         assert_eq!(ids, ["1", "2", "4", "5"]);
     }
 

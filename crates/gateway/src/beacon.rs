@@ -20,8 +20,11 @@ pub struct BeaconOptions {
 /// Returns where a gateway that listens on an address advertises by default: to the broadcast address,
 /// or to 127.0.0.1 only where it listens on loopback only.
 pub fn default_targets(listen: IpAddr) -> Vec<SocketAddr> {
-    let target =
-        if listen.is_loopback() { Ipv4Addr::LOCALHOST } else { Ipv4Addr::BROADCAST };
+    let target = if listen.is_loopback() {
+        Ipv4Addr::LOCALHOST
+    } else {
+        Ipv4Addr::BROADCAST
+    };
     vec![SocketAddr::from((target, BEACON_PORT))]
 }
 
@@ -32,11 +35,19 @@ pub(crate) async fn run(
     options: BeaconOptions,
     stop: CancellationToken,
 ) {
-    let packet = Beacon { uuid, port: listen.port() }.encode(BeaconFrame::Json);
+    let packet = Beacon {
+        uuid,
+        port: listen.port(),
+    }
+    .encode(BeaconFrame::Json);
     let mut targets = Vec::new();
     for target in options.targets {
         match socket(listen.ip(), target).await {
-            Ok(socket) => targets.push(Target { address: target, socket, failed: false }),
+            Ok(socket) => targets.push(Target {
+                address: target,
+                socket,
+                failed: false,
+            }),
             Err(fault) => warn!("cannot advertise to {target}: {fault}; check --advertise"),
         }
     }
@@ -68,7 +79,10 @@ impl Target {
             Err(fault) if fault.kind() == io::ErrorKind::ConnectionRefused => {}
             Err(fault) if !self.failed => {
                 self.failed = true;
-                warn!("cannot advertise to {}: {fault}; trying again", self.address);
+                warn!(
+                    "cannot advertise to {}: {fault}; trying again",
+                    self.address
+                );
             }
             Ok(_) if self.failed => {
                 self.failed = false;
@@ -101,14 +115,22 @@ mod tests {
         let targets = |text: &str| default_targets(text.parse().unwrap());
         assert_eq!(targets("127.0.0.1"), ["127.0.0.1:6669".parse().unwrap()]);
         assert_eq!(targets("::1"), ["127.0.0.1:6669".parse().unwrap()]);
-        assert_eq!(targets("0.0.0.0"), ["255.255.255.255:6669".parse().unwrap()]);
-        assert_eq!(targets("192.0.2.7"), ["255.255.255.255:6669".parse().unwrap()]);
+        assert_eq!(
+            targets("0.0.0.0"),
+            ["255.255.255.255:6669".parse().unwrap()]
+        );
+        assert_eq!(
+            targets("192.0.2.7"),
+            ["255.255.255.255:6669".parse().unwrap()]
+        );
     }
 
     #[tokio::test]
     async fn packets_come_at_once_and_name_uuid_and_port() {
         let listener = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let options = BeaconOptions { targets: vec![listener.local_addr().unwrap()] };
+        let options = BeaconOptions {
+            targets: vec![listener.local_addr().unwrap()],
+        };
         let stop = CancellationToken::new();
         let listen = "127.0.0.1:4711".parse().unwrap();
         let running = tokio::spawn(run("u-1".to_owned(), listen, options, stop.clone()));

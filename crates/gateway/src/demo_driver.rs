@@ -8,7 +8,7 @@ use hearthgate_protocol::model::{Device, Source, Stamp};
 use tokio::time::MissedTickBehavior;
 
 use crate::demo::DemoHome;
-use crate::driver::{Command, Driver, DriverPort};
+use crate::driver::{Command, CommandFault, Driver, DriverPort, Reports};
 use crate::registry::now;
 
 /// The time between two looks at the simulation.
@@ -22,7 +22,9 @@ pub struct DemoDriver {
 impl DemoDriver {
     /// Makes a home; the same seed makes the same life.
     pub fn new(seed: u64) -> Self {
-        Self { home: DemoHome::new(seed) }
+        Self {
+            home: DemoHome::new(seed),
+        }
     }
 
     /// Returns id and name of each device.
@@ -34,18 +36,44 @@ impl DemoDriver {
     }
 }
 
+impl DemoDriver {
+    async fn command(&mut self, command: Command, reports: &Reports) {
+        let Command {
+            device,
+            readings,
+            ack,
+        } = command;
+        if self.home.is_online(device.as_str()) {
+            let changes = self.home.write(device.as_str(), &readings);
+            reports.send_and_succeed(changes, ack).await;
+        } else {
+            // It dropped off after the write was checked.
+            ack.fail(CommandFault::offline(&device));
+        }
+    }
+}
+
 impl Driver for DemoDriver {
     fn name(&self) -> &str {
         "simulated home"
     }
 
     fn devices(&self) -> Vec<Device> {
-        let stamp = Stamp { at: now(), source: Source::Event };
+        let stamp = Stamp {
+            at: now(),
+            source: Source::Event,
+        };
         let profiles = self.home.profiles().into_iter();
         profiles
             .map(|profile| {
                 let schema = Arc::new(profile.schema);
-                Device::new(profile.device, schema, profile.online, profile.readings, stamp)
+                Device::new(
+                    profile.device,
+                    schema,
+                    profile.online,
+                    profile.readings,
+                    stamp,
+                )
             })
             .collect()
     }
@@ -64,10 +92,7 @@ impl Driver for DemoDriver {
                         }
                     }
                     command = port.commands.recv() => match command {
-                        Some(Command { device, readings, ack }) => {
-                            let changes = self.home.write(device.as_str(), &readings);
-                            port.reports.send_and_succeed(changes, ack).await;
-                        }
+                        Some(command) => self.command(command, &port.reports).await,
                         None => return,
                     },
                 }
@@ -79,5 +104,45 @@ impl Driver for DemoDriver {
 impl std::fmt::Debug for DemoDriver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("DemoDriver")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hearthgate_protocol::model::Change;
+    use hearthgate_protocol::wire::ErrorCode;
+    use tokio::sync::{mpsc, oneshot};
+
+    use super::*;
+    use crate::driver::Ack;
+
+    #[tokio::test]
+    async fn a_device_that_dropped_off_after_the_check_is_offline() {
+        let mut driver = DemoDriver::new(1);
+        let gone = loop {
+            let changes = driver.home.tick(TICK);
+            let offline = changes
+                .iter()
+                .find(|change| matches!(change, Change::Online { online: false, .. }));
+            if let Some(change) = offline {
+                break change.device().clone();
+            }
+        };
+        let (sender, mut reported) = mpsc::channel(8);
+        let reports = Reports {
+            driver: crate::driver::DriverId(0),
+            sender,
+        };
+        let (ack, outcome) = oneshot::channel();
+        let command = Command {
+            device: gone.clone(),
+            readings: Vec::new(),
+            ack: Ack(ack),
+        };
+        driver.command(command, &reports).await;
+        let fault = outcome.await.unwrap().unwrap_err();
+        assert_eq!(fault.code, ErrorCode::DeviceOffline);
+        assert_eq!(fault.message, format!("device {gone} is offline"));
+        assert!(reported.try_recv().is_err());
     }
 }

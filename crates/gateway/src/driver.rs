@@ -75,7 +75,14 @@ impl Reports {
 
     async fn forward(&self, changes: Vec<Change>, ack: Option<Ack>) {
         // The registry ends last; if it is gone nobody is left to tell.
-        let _ = self.sender.send(Report { driver: self.driver, changes, ack }).await;
+        let _ = self
+            .sender
+            .send(Report {
+                driver: self.driver,
+                changes,
+                ack,
+            })
+            .await;
     }
 }
 
@@ -111,8 +118,26 @@ impl Ack {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct CommandFault {
-    /// `timeout`, `device_offline`, `busy` or `internal`.
+    /// `timeout`, `device_offline`, `unknown_device`, `busy` or `internal`.
     pub code: ErrorCode,
     /// For people: names the device and what went wrong.
     pub message: String,
+}
+
+impl CommandFault {
+    /// Says that a device is out of reach by now.
+    pub(crate) fn offline(device: &DeviceId) -> Self {
+        Self {
+            code: ErrorCode::DeviceOffline,
+            message: format!("device {device} is offline"),
+        }
+    }
+
+    /// Says that a device has gone by now.
+    pub(crate) fn unknown(device: &DeviceId) -> Self {
+        Self {
+            code: ErrorCode::UnknownDevice,
+            message: format!("no device {device}"),
+        }
+    }
 }

@@ -13,7 +13,9 @@ use hearthgate_protocol::wire::{Event, EventKind, write_event};
 
 /// Bytes of events that are kept. More than a session may be behind, so that one that is merely not
 /// scheduled for a while in a burst is not taken for a slow one.
-const RETAINED: u64 = 8 * 1024 * 1024;
+pub(crate) const RETAINED: u64 = 8 * 1024 * 1024;
+/// Bytes at which a batch is ended, so that a session takes a flood up in pieces.
+const BATCH_FULL: usize = 64 * 1024;
 
 /// A place in the log: the batch to read next, and the bytes of events before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,14 +34,17 @@ pub(crate) struct Batch {
 impl Batch {
     /// Returns each event with its JSON.
     pub(crate) fn events(&self) -> impl Iterator<Item = (&Event, &[u8])> {
-        self.events.iter().map(|(event, range)| {
-            (event, self.json.get(range.clone()).unwrap_or_default())
-        })
+        self.events
+            .iter()
+            .map(|(event, range)| (event, self.json.get(range.clone()).unwrap_or_default()))
     }
 
     /// Returns the position behind this batch, which begins at `position`.
     pub(crate) fn after(&self, position: Position) -> Position {
-        Position { batch: position.batch + 1, bytes: position.bytes + self.bytes() }
+        Position {
+            batch: position.batch + 1,
+            bytes: position.bytes + self.bytes(),
+        }
     }
 
     fn bytes(&self) -> u64 {
@@ -55,12 +60,22 @@ pub(crate) struct BatchWriter {
 }
 
 impl BatchWriter {
+    /// Tells whether the batch should be appended and another one started.
+    pub(crate) fn is_full(&self) -> bool {
+        self.batch.json.len() >= BATCH_FULL
+    }
+
     /// Adds an event under the next id.
     pub(crate) fn push(&mut self, kind: EventKind) {
         let start = self.batch.json.len();
         write_event(&mut self.batch.json, self.next_id, &kind);
-        let event = Event { id: self.next_id, kind };
-        self.batch.events.push((event, start..self.batch.json.len()));
+        let event = Event {
+            id: self.next_id,
+            kind,
+        };
+        self.batch
+            .events
+            .push((event, start..self.batch.json.len()));
         self.next_id += 1;
     }
 }
@@ -77,7 +92,12 @@ pub(crate) struct EventLog {
 impl Default for EventLog {
     fn default() -> Self {
         let start = Position::default();
-        Self { batches: VecDeque::new(), first: start, end: start, next_id: 1 }
+        Self {
+            batches: VecDeque::new(),
+            first: start,
+            end: start,
+            next_id: 1,
+        }
     }
 }
 
@@ -85,7 +105,10 @@ impl EventLog {
     /// Starts a batch, to be given back to [`EventLog::append`].
     pub(crate) fn writer(&self) -> BatchWriter {
         BatchWriter {
-            batch: Batch { json: Vec::new(), events: Vec::new() },
+            batch: Batch {
+                json: Vec::new(),
+                events: Vec::new(),
+            },
             next_id: self.next_id,
         }
     }
@@ -112,11 +135,38 @@ impl EventLog {
         self.end
     }
 
-    /// Returns all batches from a position on; `None` where the oldest of them is forgotten.
-    pub(crate) fn since(&self, position: Position) -> Option<Vec<Arc<Batch>>> {
+    /// Returns batches from a position on, as many as make `enough` bytes, and the position behind
+    /// them; `None` where the oldest of them is forgotten.
+    pub(crate) fn since(&self, position: Position, enough: u64) -> Option<Unread> {
         let skip = position.batch.checked_sub(self.first.batch)?;
         let skip = usize::try_from(skip).ok()?;
-        Some(self.batches.iter().skip(skip).cloned().collect())
+        let mut unread = Unread {
+            batches: Vec::new(),
+            end: position,
+        };
+        for batch in self.batches.iter().skip(skip) {
+            if unread.end.bytes - position.bytes >= enough {
+                break;
+            }
+            unread.end = batch.after(unread.end);
+            unread.batches.push(Arc::clone(batch));
+        }
+        Some(unread)
+    }
+}
+
+/// What a session has yet to read.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    pub(crate) batches: Vec<Arc<Batch>>,
+    /// The position behind them.
+    pub(crate) end: Position,
+}
+
+impl Unread {
+    /// Returns each event with its JSON.
+    pub(crate) fn events(&self) -> impl Iterator<Item = (&Event, &[u8])> {
+        self.batches.iter().flat_map(|batch| batch.events())
     }
 }
 
@@ -127,13 +177,17 @@ mod tests {
     fn append(log: &mut EventLog, devices: &[&str]) -> Position {
         let mut writer = log.writer();
         for device in devices {
-            writer.push(EventKind::RegistryUpdated { device: (*device).into(), state: 1 });
+            writer.push(EventKind::RegistryUpdated {
+                device: (*device).into(),
+                state: 1,
+            });
         }
         log.append(writer)
     }
 
-    fn ids(batches: &[Arc<Batch>]) -> Vec<i64> {
-        batches.iter().flat_map(|batch| batch.events().map(|(event, _)| event.id)).collect()
+    fn ids(log: &EventLog, position: Position, enough: u64) -> Vec<i64> {
+        let unread = log.since(position, enough).unwrap();
+        unread.events().map(|(event, _)| event.id).collect()
     }
 
     #[test]
@@ -142,9 +196,9 @@ mod tests {
         let start = log.end();
         let middle = append(&mut log, &["a", "b"]);
         let end = append(&mut log, &["c"]);
-        assert_eq!(ids(&log.since(start).unwrap()), [1, 2, 3]);
-        assert_eq!(ids(&log.since(middle).unwrap()), [3]);
-        assert!(log.since(end).unwrap().is_empty());
+        assert_eq!(ids(&log, start, u64::MAX), [1, 2, 3]);
+        assert_eq!(ids(&log, middle, u64::MAX), [3]);
+        assert!(ids(&log, end, u64::MAX).is_empty());
     }
 
     #[test]
@@ -163,7 +217,20 @@ mod tests {
             append(&mut log, &[&long]);
         }
         assert!(log.batches.len() <= 8);
-        assert!(log.since(start).is_none());
-        assert!(log.since(log.end()).unwrap().is_empty());
+        assert!(log.since(start, u64::MAX).is_none());
+        assert!(ids(&log, log.end(), 1).is_empty());
+    }
+
+    #[test]
+    fn a_reader_can_take_a_part_and_go_on_behind_it() {
+        let mut log = EventLog::default();
+        let start = log.end();
+        append(&mut log, &["a"]);
+        append(&mut log, &["b"]);
+        append(&mut log, &["c"]);
+        let part = log.since(start, 1).unwrap();
+        assert_eq!(part.batches.len(), 1);
+        assert_eq!(ids(&log, part.end, u64::MAX), [2, 3]);
+        assert_eq!(log.since(start, u64::MAX).unwrap().end, log.end());
     }
 }

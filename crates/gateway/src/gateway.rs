@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use tracing::error;
 use crate::beacon::{self, BeaconOptions};
 use crate::driver::Driver;
 use crate::listener::{self, Admission, SessionLimits};
-use crate::registry::{Registry, StartError};
+use crate::registry::{Registry, Running, StartError};
 
 /// Connections that may wait to be accepted.
 const ACCEPT_BACKLOG: u32 = 4096;
@@ -82,7 +81,7 @@ pub struct Gateway {
     address: SocketAddr,
     options: GatewayOptions,
     registry: Registry,
-    running: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    running: Vec<Running>,
     /// Ends the sessions first.
     stop: CancellationToken,
     /// Ends the drivers after them.
@@ -99,7 +98,10 @@ impl Gateway {
         options: GatewayOptions,
         drivers: Vec<Box<dyn Driver>>,
     ) -> Result<Self, BindError> {
-        let failed = |source| BindError::Listen { address: address.to_owned(), source };
+        let failed = |source| BindError::Listen {
+            address: address.to_owned(),
+            source,
+        };
         let listener = listen(address).map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
         let stop_drivers = CancellationToken::new();
@@ -162,7 +164,9 @@ impl Gateway {
 
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gateway").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Gateway")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -171,7 +175,11 @@ fn listen(address: &str) -> io::Result<TcpListener> {
         .to_socket_addrs()?
         .next()
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such address"))?;
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(ACCEPT_BACKLOG)

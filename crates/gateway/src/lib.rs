@@ -34,15 +34,17 @@ mod demo_driver;
 mod driver;
 mod virtual_home;
 
-mod registry;
-mod event_log;
 mod backlog;
-mod session;
-mod throttle;
-mod listener;
 mod beacon;
+mod event_log;
 mod gateway;
+mod listener;
+mod registry;
+mod session;
 mod store;
+#[cfg(test)]
+mod testing;
+mod throttle;
 
 pub use beacon::{BeaconOptions, default_targets};
 pub use demo_driver::DemoDriver;

@@ -1,6 +1,6 @@
 //! Accepts connections within limits and gives each a task.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use hearthgate_protocol::crypto::Nonce;
 use hearthgate_protocol::limits::SESSIONS_MAX;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -19,7 +20,8 @@ use crate::registry::Registry;
 use crate::session;
 use crate::throttle::Throttle;
 
-/// Connections that may be in the handshake at once; further ones are closed at once.
+/// Connections that may be in the handshake at once. Where there are more, the oldest one of the
+/// address that has most of them must go, so that a flood does not keep a good client out.
 const HANDSHAKES_MAX: usize = 1024;
 /// The pause after the system could not accept, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -35,7 +37,10 @@ pub struct SessionLimits {
 
 impl Default for SessionLimits {
     fn default() -> Self {
-        Self { total: SESSIONS_MAX, per_address: SESSIONS_MAX }
+        Self {
+            total: SESSIONS_MAX,
+            per_address: SESSIONS_MAX,
+        }
     }
 }
 
@@ -50,25 +55,84 @@ pub(crate) struct Admission {
 
 #[derive(Debug, Default)]
 struct Counts {
-    handshakes: usize,
+    handshakes: Handshakes,
     sessions: usize,
     by_address: HashMap<IpAddr, usize>,
+}
+
+#[derive(Debug, Default)]
+struct Handshakes {
+    count: usize,
+    next: u64,
+    /// By address, the oldest first. Dropping a sender tells its connection to go.
+    by_address: HashMap<IpAddr, BTreeMap<u64, oneshot::Sender<()>>>,
+}
+
+impl Handshakes {
+    fn enter(&mut self, address: IpAddr) -> (u64, oneshot::Receiver<()>) {
+        if self.count >= HANDSHAKES_MAX {
+            self.evict();
+        }
+        let (sender, evicted) = oneshot::channel();
+        let number = self.next;
+        self.next += 1;
+        self.count += 1;
+        let places = self.by_address.entry(address).or_default();
+        places.insert(number, sender);
+        (number, evicted)
+    }
+
+    fn evict(&mut self) {
+        let crowd = self
+            .by_address
+            .iter()
+            .max_by_key(|(_, places)| places.len());
+        let victim = crowd.and_then(|(address, places)| Some((*address, *places.keys().next()?)));
+        if let Some((address, number)) = victim {
+            self.leave(address, number);
+        }
+    }
+
+    /// Gives a place back; does nothing where it was taken away.
+    fn leave(&mut self, address: IpAddr, number: u64) {
+        let Some(places) = self.by_address.get_mut(&address) else {
+            return;
+        };
+        if places.remove(&number).is_some() {
+            self.count -= 1;
+        }
+        if places.is_empty() {
+            self.by_address.remove(&address);
+        }
+    }
 }
 
 impl Admission {
     pub(crate) fn new(limits: SessionLimits, stop: CancellationToken) -> Arc<Self> {
         let throttle = Mutex::default();
-        Arc::new(Self { stop, throttle, limits, counts: Mutex::default() })
+        Arc::new(Self {
+            stop,
+            throttle,
+            limits,
+            counts: Mutex::default(),
+        })
     }
 
-    /// Takes a place among the handshakes, if there is one.
-    pub(crate) fn handshake(self: &Arc<Self>) -> Option<Permit> {
-        let mut counts = self.counts.lock();
-        if counts.handshakes >= HANDSHAKES_MAX {
-            return None;
+    /// Takes a place among the handshakes, from another connection where there is none left.
+    pub(crate) fn handshake(self: &Arc<Self>, address: IpAddr) -> Permit {
+        let (number, evicted) = self.counts.lock().handshakes.enter(address);
+        Permit {
+            admission: Arc::clone(self),
+            address,
+            number,
+            evicted,
         }
-        counts.handshakes += 1;
-        Some(Permit { admission: Arc::clone(self) })
+    }
+
+    /// Returns how many sessions there are.
+    #[cfg(test)]
+    pub(crate) fn sessions(&self) -> usize {
+        self.counts.lock().sessions
     }
 
     /// Takes a place among the sessions, or says why there is none.
@@ -77,13 +141,16 @@ impl Admission {
         if counts.sessions >= self.limits.total {
             return Err("too many sessions");
         }
-        let from_address = counts.by_address.entry(address).or_default();
-        if *from_address >= self.limits.per_address {
+        let from_address = counts.by_address.get(&address).copied().unwrap_or(0);
+        if from_address >= self.limits.per_address {
             return Err("too many sessions from this address");
         }
-        *from_address += 1;
+        counts.by_address.insert(address, from_address + 1);
         counts.sessions += 1;
-        Ok(Slot { admission: Arc::clone(self), address })
+        Ok(Slot {
+            admission: Arc::clone(self),
+            address,
+        })
     }
 }
 
@@ -91,11 +158,23 @@ impl Admission {
 #[derive(Debug)]
 pub(crate) struct Permit {
     admission: Arc<Admission>,
+    address: IpAddr,
+    number: u64,
+    evicted: oneshot::Receiver<()>,
+}
+
+impl Permit {
+    /// Waits until the place is taken away.
+    pub(crate) async fn evicted(&mut self) {
+        // Nothing is ever sent; the sender is dropped.
+        let _ = (&mut self.evicted).await;
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.admission.counts.lock().handshakes -= 1;
+        let mut counts = self.admission.counts.lock();
+        counts.handshakes.leave(self.address, self.number);
     }
 }
 
@@ -157,10 +236,7 @@ fn open(
     registry: &Registry,
     admission: &Arc<Admission>,
 ) -> Option<impl Future<Output = ()> + Send + use<>> {
-    let Some(handshake) = admission.handshake() else {
-        warn!(%peer, "connection refused: {HANDSHAKES_MAX} handshakes are under way");
-        return None;
-    };
+    let handshake = admission.handshake(peer.ip());
     let mut nonce = [0; 16];
     if let Err(fault) = getrandom::fill(&mut nonce) {
         error!("the system gives no random bytes: {fault}");
@@ -171,7 +247,9 @@ fn open(
     let now = tokio::time::Instant::now().into_std();
     let connection = GatewayConnection::new(Arc::clone(config), Nonce::new(nonce), now);
     let (registry, admission) = (registry.clone(), Arc::clone(admission));
-    Some(session::serve(stream, peer, connection, registry, admission, handshake))
+    Some(session::serve(
+        stream, peer, connection, registry, admission, handshake,
+    ))
 }
 
 async fn accept_failed(fault: &io::Error) {
@@ -186,6 +264,8 @@ async fn accept_failed(fault: &io::Error) {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -193,24 +273,37 @@ mod tests {
 
     #[test]
     fn places_are_limited_in_all_and_by_address_and_are_given_back() {
-        let limits = SessionLimits { total: 3, per_address: 2 };
+        let limits = SessionLimits {
+            total: 3,
+            per_address: 2,
+        };
         let admission = Admission::new(limits, CancellationToken::new());
         let first = admission.session(HOST).unwrap();
         let _second = admission.session(HOST).unwrap();
-        assert_eq!(admission.session(HOST).unwrap_err(), "too many sessions from this address");
+        assert_eq!(
+            admission.session(HOST).unwrap_err(),
+            "too many sessions from this address"
+        );
         let _third = admission.session(OTHER).unwrap();
         assert_eq!(admission.session(OTHER).unwrap_err(), "too many sessions");
         drop(first);
         assert!(admission.session(HOST).is_ok());
     }
 
-    #[test]
-    fn handshakes_are_limited() {
+    #[tokio::test]
+    async fn a_flood_of_handshakes_takes_places_from_itself_alone() {
         let admission = Admission::new(SessionLimits::default(), CancellationToken::new());
-        let mut permits: Vec<Permit> =
-            (0..HANDSHAKES_MAX).map(|_| admission.handshake().unwrap()).collect();
-        assert!(admission.handshake().is_none());
-        permits.pop();
-        assert!(admission.handshake().is_some());
+        let mut good = admission.handshake(OTHER);
+        let mut flood: Vec<Permit> = (0..HANDSHAKES_MAX + 5)
+            .map(|_| admission.handshake(HOST))
+            .collect();
+        for evicted in flood.iter_mut().take(6) {
+            evicted.evicted().await;
+        }
+        assert!(good.evicted().now_or_never().is_none());
+        assert!(flood[6].evicted().now_or_never().is_none());
+        assert_eq!(admission.counts.lock().handshakes.count, HANDSHAKES_MAX);
+        drop(flood);
+        assert_eq!(admission.counts.lock().handshakes.count, 1);
     }
 }

@@ -47,7 +47,9 @@ pub enum StoreError {
         problem: String,
     },
     /// There is neither `XDG_STATE_HOME` nor a home folder.
-    #[error("no folder for the state: set HOME or XDG_STATE_HOME, or give --state DIR or --state none")]
+    #[error(
+        "no folder for the state: set HOME or XDG_STATE_HOME, or give --state DIR or --state none"
+    )]
     NoHome,
     /// The system gives no random bytes.
     #[error("the system gives no random bytes: {0}")]
@@ -60,7 +62,9 @@ pub enum StoreError {
 /// Where the environment has neither.
 pub fn default_state_root() -> Result<PathBuf, StoreError> {
     let folder = |name: &str| {
-        std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
     };
     folder("XDG_STATE_HOME")
         .or_else(|| folder("HOME").map(|home| home.join(".local/state")))
@@ -99,7 +103,11 @@ impl StateFolder {
             .open(&lock_path)
             .map_err(access("open", &lock_path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, uuid, _lock: lock }),
+            Ok(()) => Ok(Self {
+                path,
+                uuid,
+                _lock: lock,
+            }),
             Err(fs::TryLockError::WouldBlock) => Err(StoreError::InUse { path }),
             Err(fs::TryLockError::Error(source)) => Err(access("lock", &lock_path)(source)),
         }
@@ -124,15 +132,22 @@ impl StateFolder {
         let path = self.key_path();
         match fs::read(&path) {
             Ok(content) => {
-                let problem =
-                    |error: KeyError| StoreError::Content { path: path.clone(), problem: error.to_string() };
-                Ok((DeviceKey::parse_file(&content, form).map_err(problem)?, false))
+                let problem = |error: KeyError| StoreError::Content {
+                    path: path.clone(),
+                    problem: error.to_string(),
+                };
+                Ok((
+                    DeviceKey::parse_file(&content, form).map_err(problem)?,
+                    false,
+                ))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let text = new_key_text(form)?;
                 write_new(&path, &format!("{text}\n"))?;
-                let problem =
-                    |error: KeyError| StoreError::Content { path: path.clone(), problem: error.to_string() };
+                let problem = |error: KeyError| StoreError::Content {
+                    path: path.clone(),
+                    problem: error.to_string(),
+                };
                 Ok((DeviceKey::parse(&text, form).map_err(problem)?, true))
             }
             Err(source) => Err(access("read", &path)(source)),
@@ -162,7 +177,11 @@ fn kept_uuid(root: &Path) -> Result<String, StoreError> {
             problem: "the uuid is not 1 to 64 printable ASCII characters".to_owned(),
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let digits: String = random()?.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            let digits: String = random()?
+                .iter()
+                .take(8)
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
             let uuid = format!("hg{digits}");
             match write_new(&path, &format!("{uuid}\n")) {
                 Ok(()) => Ok(uuid),
@@ -192,7 +211,11 @@ fn folder_name(uuid: &str) -> String {
             name.push_str(&format!("%{byte:02x}"));
         }
     }
-    name
+    match name.as_str() {
+        // Neither the root itself nor the file beside.
+        "" | UUID_FILE => format!("%{name}"),
+        _ => name,
+    }
 }
 
 fn random() -> Result<[u8; 16], StoreError> {
@@ -209,7 +232,9 @@ fn make_folder(path: &Path) -> Result<(), StoreError> {
         use std::os::unix::fs::DirBuilderExt;
         builder.mode(0o700);
     }
-    builder.create(path).map_err(access("make the folder", path))
+    builder
+        .create(path)
+        .map_err(access("make the folder", path))
 }
 
 /// Writes a file that must not exist yet, readable by its owner alone, whole or not at all.
@@ -236,7 +261,11 @@ fn write_new(path: &Path, content: &str) -> Result<(), StoreError> {
 
 fn access(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     let path = path.to_owned();
-    move |source| StoreError::Access { action, path, source }
+    move |source| StoreError::Access {
+        action,
+        path,
+        source,
+    }
 }
 
 #[cfg(test)]
@@ -264,7 +293,10 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = StateFolder::open(root.path(), Some("a")).unwrap();
         folder.key(KeyForm::Hex).unwrap();
-        let mode = fs::metadata(folder.key_path()).unwrap().permissions().mode();
+        let mode = fs::metadata(folder.key_path())
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
@@ -283,7 +315,10 @@ mod tests {
         let folder = StateFolder::open(root.path(), Some("a")).unwrap();
         fs::write(folder.key_path(), "not a key").unwrap();
         let error = folder.key(KeyForm::Ascii).unwrap_err().to_string();
-        assert!(error.contains("9 characters") && !error.contains("not a key"), "{error}");
+        assert!(
+            error.contains("9 characters") && !error.contains("not a key"),
+            "{error}"
+        );
         assert_eq!(fs::read(folder.key_path()).unwrap(), b"not a key");
     }
 
@@ -291,6 +326,8 @@ mod tests {
     fn any_uuid_makes_one_folder_below_the_root() {
         assert_eq!(folder_name("../a b/.."), "%2e.%2fa%20b%2f..");
         assert_eq!(folder_name(".."), "%2e.");
+        assert_eq!(folder_name(""), "%");
+        assert_eq!(folder_name("gateway-uuid"), "%gateway-uuid");
         assert_eq!(folder_name("hg-1.2_X"), "hg-1.2_X");
     }
 }

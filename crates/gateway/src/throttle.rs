@@ -1,6 +1,6 @@
 //! How long the answer to a failed handshake is delayed (section 4). Pure: time is an argument.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,9 @@ use hearthgate_protocol::limits::{
 /// Addresses that are remembered; where there are more, the one that failed longest ago is forgotten.
 const ADDRESSES_MAX: usize = 4096;
 
+/// Failures that are answered at once.
+const FREE: usize = THROTTLE_FREE_FAILURES as usize;
+
 /// Counts failed handshakes by address.
 #[derive(Debug, Default)]
 pub struct Throttle {
@@ -19,12 +22,45 @@ pub struct Throttle {
 
 #[derive(Debug)]
 struct Failures {
-    count: u32,
-    window_start: Instant,
+    /// When those within the window happened that were answered at once.
+    free: VecDeque<Instant>,
+    /// How many came on top of them.
+    beyond: u32,
     last: Instant,
     /// How many were not yet told to the log.
     unreported: u32,
     reported: Option<Instant>,
+}
+
+impl Failures {
+    fn new(now: Instant) -> Self {
+        Self {
+            free: VecDeque::new(),
+            beyond: 0,
+            last: now,
+            unreported: 0,
+            reported: None,
+        }
+    }
+
+    /// Counts one more and returns its delay.
+    fn count(&mut self, now: Instant) -> Duration {
+        let past = |then: Instant| now.saturating_duration_since(then) > THROTTLE_WINDOW;
+        // Whoever is being delayed is forgiven by a quiet window only.
+        if past(self.last) {
+            self.beyond = 0;
+        }
+        self.last = now;
+        while self.free.front().is_some_and(|first| past(*first)) {
+            self.free.pop_front();
+        }
+        if self.beyond == 0 && self.free.len() < FREE {
+            self.free.push_back(now);
+            return Duration::ZERO;
+        }
+        self.beyond = self.beyond.saturating_add(1);
+        delay(self.beyond)
+    }
 }
 
 /// What is to be done about a failed handshake.
@@ -42,34 +78,20 @@ impl Throttle {
         if self.addresses.len() >= ADDRESSES_MAX && !self.addresses.contains_key(&address) {
             self.forget_oldest();
         }
-        let failures = self.addresses.entry(address).or_insert(Failures {
-            count: 0,
-            window_start: now,
-            last: now,
-            unreported: 0,
-            reported: None,
-        });
-        // Within the free failures the window restarts; beyond them only a quiet window forgives.
-        let forgiven = if failures.count <= THROTTLE_FREE_FAILURES {
-            now.saturating_duration_since(failures.window_start) > THROTTLE_WINDOW
-        } else {
-            now.saturating_duration_since(failures.last) > THROTTLE_WINDOW
-        };
-        if forgiven {
-            failures.count = 0;
-            failures.window_start = now;
-        }
-        failures.count = failures.count.saturating_add(1);
-        failures.last = now;
+        let failures = self
+            .addresses
+            .entry(address)
+            .or_insert_with(|| Failures::new(now));
+        let delay = failures.count(now);
         failures.unreported += 1;
-        let due = failures.reported.is_none_or(|told| {
-            now.saturating_duration_since(told) >= Duration::from_secs(60)
-        });
+        let due = failures
+            .reported
+            .is_none_or(|told| now.saturating_duration_since(told) >= Duration::from_secs(60));
         let report = due.then(|| std::mem::take(&mut failures.unreported));
         if due {
             failures.reported = Some(now);
         }
-        Verdict { delay: delay(failures.count), report }
+        Verdict { delay, report }
     }
 
     /// Takes note of a successful handshake, which clears the address.
@@ -78,19 +100,21 @@ impl Throttle {
     }
 
     fn forget_oldest(&mut self) {
-        let oldest = self.addresses.iter().min_by_key(|(_, failures)| failures.last);
+        let oldest = self
+            .addresses
+            .iter()
+            .min_by_key(|(_, failures)| failures.last);
         if let Some(address) = oldest.map(|(address, _)| *address) {
             self.addresses.remove(&address);
         }
     }
 }
 
-fn delay(count: u32) -> Duration {
-    match count.checked_sub(THROTTLE_FREE_FAILURES + 1) {
-        None => Duration::ZERO,
-        // Six doublings of the first delay are over the longest one.
-        Some(doublings) => (THROTTLE_FIRST_DELAY * (1 << doublings.min(6))).min(THROTTLE_MAX_DELAY),
-    }
+/// Returns the delay of the first, second, .. failure beyond the free ones.
+fn delay(beyond: u32) -> Duration {
+    // Six doublings of the first delay are over the longest one.
+    let doublings = beyond.saturating_sub(1).min(6);
+    (THROTTLE_FIRST_DELAY * (1 << doublings)).min(THROTTLE_MAX_DELAY)
 }
 
 #[cfg(test)]
@@ -128,13 +152,35 @@ mod tests {
     }
 
     #[test]
+    fn the_free_failures_are_those_of_any_minute() {
+        let mut throttle = Throttle::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        delays(&mut throttle, start, 1);
+        delays(&mut throttle, at(55), 19);
+        // The first one is over a minute ago, the other nineteen are not.
+        assert_eq!(delays(&mut throttle, at(61), 3), [0, 500, 1000]);
+        assert_eq!(delays(&mut throttle, at(116), 1), [2000]);
+        assert_eq!(delays(&mut throttle, at(177), 2), [0, 0]);
+    }
+
+    #[test]
     fn it_is_told_once_a_minute_with_the_count() {
         let mut throttle = Throttle::default();
         let now = Instant::now();
         assert_eq!(throttle.failed(HOST, now).report, Some(1));
-        assert_eq!(throttle.failed(HOST, now + Duration::from_secs(30)).report, None);
-        assert_eq!(throttle.failed(HOST, now + Duration::from_secs(59)).report, None);
-        assert_eq!(throttle.failed(HOST, now + Duration::from_secs(60)).report, Some(3));
+        assert_eq!(
+            throttle.failed(HOST, now + Duration::from_secs(30)).report,
+            None
+        );
+        assert_eq!(
+            throttle.failed(HOST, now + Duration::from_secs(59)).report,
+            None
+        );
+        assert_eq!(
+            throttle.failed(HOST, now + Duration::from_secs(60)).report,
+            Some(3)
+        );
     }
 
     #[test]

@@ -109,6 +109,13 @@ impl DemoHome {
         unit.node.take_report().into_iter().collect()
     }
 
+    /// Tells whether a device is there and in reach.
+    pub fn is_online(&self, device: &str) -> bool {
+        self.units
+            .iter()
+            .any(|unit| unit.node.id().as_str() == device && unit.node.online())
+    }
+
     fn step(&mut self, changes: &mut Vec<Change>) {
         let load = self
             .units

@@ -3,6 +3,7 @@
 //! Input: commands from the registry, files from [`profiles`] when [`watch`] says that one may have
 //! changed. Output: reports.
 
+mod edits;
 mod profiles;
 mod watch;
 
@@ -10,15 +11,15 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use hearthgate_protocol::model::{Change, Device, Home, Source, Stamp};
+use hearthgate_protocol::model::{Change, Device, DeviceId, Home, Reading, Source, Stamp};
 use hearthgate_protocol::wire::Profile;
 use tracing::warn;
 
-pub use profiles::ProfilesError;
 use profiles::ProfileFiles;
+pub use profiles::ProfilesError;
 use watch::FileWatch;
 
-use crate::driver::{Command, Driver, DriverPort};
+use crate::driver::{Command, CommandFault, Driver, DriverPort};
 use crate::registry::now;
 
 /// A driver for devices that exist only as files.
@@ -48,23 +49,33 @@ impl VirtualHome {
     }
 
     /// Carries a command out: every reading is reported, except of what is write-only (section 5).
-    fn command(&mut self, Command { device, readings, ack }: Command) -> (Vec<Change>, crate::Ack) {
-        let known = self.home.device(device.as_str());
-        let readings: Vec<_> = readings
+    fn command(
+        &mut self,
+        device: &DeviceId,
+        readings: Vec<Reading>,
+    ) -> Result<Vec<Change>, CommandFault> {
+        // A file may have been edited after the write was checked.
+        let known = match self.home.device(device.as_str()) {
+            Some(known) if known.online() => known,
+            Some(_) => return Err(CommandFault::offline(device)),
+            None => return Err(CommandFault::unknown(device)),
+        };
+        let readings: Vec<Reading> = readings
             .into_iter()
-            .filter(|reading| {
-                known.is_some_and(|known| !known.is_write_only(reading.code.as_str()))
-            })
+            .filter(|reading| !known.is_write_only(reading.code.as_str()))
             .collect();
-        let changes =
-            if readings.is_empty() { Vec::new() } else { vec![Change::State { device, readings }] };
+        if readings.is_empty() {
+            return Ok(Vec::new());
+        }
+        let device = device.clone();
+        let changes = vec![Change::State { device, readings }];
         self.apply(&changes);
-        (changes, ack)
+        Ok(changes)
     }
 
     /// Reads the files again and tells what changed.
     fn reload(&mut self) -> Vec<Change> {
-        let changes = profiles::differences(&self.files.reload(), &self.home, stamp());
+        let changes = edits::differences(&self.files.reload(), &self.home, stamp());
         self.apply(&changes);
         changes
     }
@@ -81,13 +92,15 @@ impl Driver for VirtualHome {
 
     fn run(mut self: Box<Self>, mut port: DriverPort) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
-            let mut watch = match FileWatch::start(self.files.paths()) {
+            let mut watch = match FileWatch::start(self.files.folders()) {
                 Ok(watch) => Some(watch),
                 Err(fault) => {
                     warn!("edits of profiles will not be noticed: {fault}");
                     None
                 }
             };
+            // What was edited before the watch began.
+            port.reports.send(self.reload()).await;
             loop {
                 let edited = async {
                     match &mut watch {
@@ -98,16 +111,15 @@ impl Driver for VirtualHome {
                 tokio::select! {
                     () = port.stop.cancelled() => return,
                     command = port.commands.recv() => match command {
-                        Some(command) => {
-                            let (changes, ack) = self.command(command);
-                            port.reports.send_and_succeed(changes, ack).await;
+                        Some(Command { device, readings, ack }) => {
+                            match self.command(&device, readings) {
+                                Ok(changes) => port.reports.send_and_succeed(changes, ack).await,
+                                Err(fault) => ack.fail(fault),
+                            }
                         }
                         None => return,
                     },
-                    () = edited => {
-                        let changes = self.reload();
-                        port.reports.send(changes).await;
-                    }
+                    () = edited => port.reports.send(self.reload()).await,
                 }
             }
         })
@@ -115,13 +127,22 @@ impl Driver for VirtualHome {
 }
 
 fn stamp() -> Stamp {
-    Stamp { at: now(), source: Source::Cache }
+    Stamp {
+        at: now(),
+        source: Source::Cache,
+    }
 }
 
 fn device(profile: &Profile) -> Device {
     let schema = Arc::new(profile.schema.clone());
     let readings = profile.readings.iter().cloned();
-    Device::new(profile.device.clone(), schema, profile.online, readings, stamp())
+    Device::new(
+        profile.device.clone(),
+        schema,
+        profile.online,
+        readings,
+        stamp(),
+    )
 }
 
 #[cfg(test)]

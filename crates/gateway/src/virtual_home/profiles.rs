@@ -1,14 +1,15 @@
-//! Profile files: loading them, keeping the last good version, and what an edit means.
+//! Profile files: loading them, and keeping the last good version of each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use hearthgate_protocol::model::{Change, Device, DeviceId, Home, Reading, Stamp};
+use hearthgate_protocol::model::DeviceId;
 use hearthgate_protocol::wire::{Profile, ProfileError};
-use tracing::{info, warn};
+use tracing::warn;
+
+use super::edits::{Edit, edits};
 
 /// Why profiles cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -56,13 +57,18 @@ pub enum BrokenProfile {
 }
 
 fn list(broken: &[BrokenProfile]) -> String {
-    broken.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    broken
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The files below some paths, each with its last good version.
 #[derive(Debug)]
 pub(super) struct ProfileFiles {
     roots: Vec<PathBuf>,
+    folders: BTreeSet<PathBuf>,
     files: BTreeMap<PathBuf, Loaded>,
     /// Files that are broken, by their content then: told once each.
     told: BTreeMap<PathBuf, String>,
@@ -74,27 +80,31 @@ struct Loaded {
     profile: Profile,
 }
 
-/// What an edit of the files did to one device: the profile before and after.
-#[derive(Debug)]
-pub(super) struct Edit {
-    before: Option<Profile>,
-    after: Option<Profile>,
-}
-
 impl ProfileFiles {
     pub(super) fn load(roots: &[PathBuf]) -> Result<Self, ProfilesError> {
-        let mut files = Self { roots: roots.to_vec(), files: BTreeMap::new(), told: BTreeMap::new() };
+        let mut files = Self {
+            roots: roots.to_vec(),
+            folders: roots.iter().map(|root| folder(root)).collect(),
+            files: BTreeMap::new(),
+            told: BTreeMap::new(),
+        };
         let mut broken = Vec::new();
         let mut devices: BTreeMap<DeviceId, PathBuf> = BTreeMap::new();
         for path in list_files(roots)? {
-            let bytes = fs::read(&path)
-                .map_err(|source| ProfilesError::Read { path: path.clone(), source })?;
+            let bytes = fs::read(&path).map_err(|source| ProfilesError::Read {
+                path: path.clone(),
+                source,
+            })?;
             match parse(&path, bytes) {
                 Ok(loaded) => {
                     let device = loaded.profile.device.clone();
                     if let Some(other) = devices.get(&device) {
                         let other = other.clone();
-                        broken.push(BrokenProfile::Double { path, other, device });
+                        broken.push(BrokenProfile::Double {
+                            path,
+                            other,
+                            device,
+                        });
                     } else {
                         devices.insert(device, path.clone());
                         files.files.insert(path, loaded);
@@ -103,178 +113,213 @@ impl ProfileFiles {
                 Err(problem) => broken.push(problem),
             }
         }
-        if broken.is_empty() { Ok(files) } else { Err(ProfilesError::Broken(broken)) }
+        if broken.is_empty() {
+            Ok(files)
+        } else {
+            Err(ProfilesError::Broken(broken))
+        }
     }
 
-    pub(super) fn paths(&self) -> &[PathBuf] {
-        &self.roots
+    /// Returns the folders to watch: of a file the one that it is in, since editors replace files.
+    pub(super) fn folders(&self) -> BTreeSet<PathBuf> {
+        self.folders.clone()
     }
 
     pub(super) fn profiles(&self) -> impl Iterator<Item = &Profile> {
         self.files.values().map(|loaded| &loaded.profile)
     }
 
-    /// Reads all files again. A broken one keeps its last good version, with one line in the log.
+    /// Reads all files again. A broken one keeps its last good version, with one line in the log; one
+    /// that is gone takes its device along.
     pub(super) fn reload(&mut self) -> Vec<Edit> {
-        let paths = match list_files(&self.roots) {
-            Ok(paths) => paths,
-            Err(fault) => {
-                warn!("{fault}; the devices stay as they are");
-                return Vec::new();
-            }
-        };
+        let mut problems = Problems::default();
         let before = std::mem::take(&mut self.files);
-        let mut told = BTreeMap::new();
-        let mut devices: BTreeMap<DeviceId, PathBuf> = BTreeMap::new();
-        // Devices that are known keep their files; a new file cannot take one over.
-        for path in &paths {
-            if let Some(loaded) = before.get(path) {
-                devices.entry(loaded.profile.device.clone()).or_insert_with(|| path.clone());
-            }
-        }
-        for path in paths {
+        let mut claims = Vec::new();
+        for path in list_again(&self.roots, &before, &mut problems) {
             let known = before.get(&path);
-            match self.read_again(&path, known, &devices) {
-                Ok(loaded) => {
-                    devices.insert(loaded.profile.device.clone(), path.clone());
-                    self.files.insert(path, loaded);
-                }
+            match read_again(&path, known) {
+                Ok(loaded) => claims.push(Claim::new(path, loaded, known)),
                 Err((content, problem)) => {
-                    if self.told.get(&path) != Some(&content) {
-                        let kept = if known.is_some() { "its last good version stays" } else { "ignored" };
-                        warn!("{problem}; {kept}");
-                    }
-                    told.insert(path.clone(), content);
+                    problems.add(&path, content, &problem, known.is_some());
                     if let Some(known) = known {
-                        self.files.insert(path, known.clone());
+                        claims.push(Claim::new(path, known.clone(), Some(known)));
                     }
                 }
             }
         }
-        self.told = told;
-        edits(&before, &self.files)
-    }
-
-    fn read_again(
-        &self,
-        path: &Path,
-        known: Option<&Loaded>,
-        devices: &BTreeMap<DeviceId, PathBuf>,
-    ) -> Result<Loaded, (String, String)> {
-        let bytes = fs::read(path).map_err(|error| {
-            (error.to_string(), format!("cannot read {}: {error}", path.display()))
-        })?;
-        if let Some(known) = known.filter(|known| known.content.as_bytes() == bytes) {
-            return Ok(known.clone());
-        }
-        let content = String::from_utf8_lossy(&bytes).into_owned();
-        let loaded = parse(path, bytes).map_err(|problem| (content.clone(), problem.to_string()))?;
-        let device = &loaded.profile.device;
-        match devices.get(device) {
-            Some(other) if other != path => {
-                let (path, other) = (path.to_owned(), other.clone());
-                let problem = BrokenProfile::Double { path, other, device: device.clone() };
-                Err((content, problem.to_string()))
-            }
-            _ => Ok(loaded),
-        }
-    }
-}
-
-/// Turns edits into changes. Values that a write has changed stay unless the file gives another.
-pub(super) fn differences(edits: &[Edit], home: &Home, stamp: Stamp) -> Vec<Change> {
-    let mut changes = Vec::new();
-    for Edit { before, after } in edits {
-        match (before, after) {
-            (Some(before), None) => changes.push(Change::Remove(before.device.clone())),
-            (None, Some(after)) => changes.push(Change::Upsert(super::device(after))),
-            (Some(before), Some(after)) => edited(before, after, home, stamp, &mut changes),
-            (None, None) => {}
-        }
-    }
-    changes
-}
-
-fn edited(before: &Profile, after: &Profile, home: &Home, stamp: Stamp, changes: &mut Vec<Change>) {
-    let device = after.device.clone();
-    let edited: Vec<Reading> =
-        after.readings.iter().filter(|reading| !before.readings.contains(reading)).cloned().collect();
-    let removed = |code: &str| {
-        before.readings.iter().any(|reading| reading.code.as_str() == code)
-            && !after.readings.iter().any(|reading| reading.code.as_str() == code)
-    };
-    let lost = before.readings.iter().any(|reading| removed(reading.code.as_str()));
-    if before.schema != after.schema || lost {
-        let mut readings: Vec<Reading> = home
-            .device(device.as_str())
-            .map(Device::points)
-            .unwrap_or_default()
-            .iter()
-            .filter(|point| !removed(point.code.as_str()))
-            .map(|point| Reading { code: point.code.clone(), value: point.value.clone() })
-            .collect();
-        for reading in edited {
-            match readings.iter_mut().find(|known| known.code == reading.code) {
-                Some(known) => known.value = reading.value,
-                None => readings.push(reading),
+        // A device stays with its file: another file cannot take it over.
+        claims.sort_by_key(|claim| claim.rank);
+        let mut devices: BTreeMap<DeviceId, PathBuf> = BTreeMap::new();
+        for Claim { path, loaded, .. } in claims {
+            let known = before.get(&path);
+            let loaded = match devices.get(&loaded.profile.device) {
+                None => Some(loaded),
+                Some(other) => {
+                    let last_good =
+                        known.filter(|last| !devices.contains_key(&last.profile.device));
+                    let problem = BrokenProfile::Double {
+                        path: path.clone(),
+                        other: other.clone(),
+                        device: loaded.profile.device,
+                    };
+                    let stays = last_good.is_some();
+                    problems.add(&path, loaded.content, &problem.to_string(), stays);
+                    last_good.cloned()
+                }
+            };
+            if let Some(loaded) = loaded {
+                devices.insert(loaded.profile.device.clone(), path.clone());
+                self.files.insert(path, loaded);
             }
         }
-        let schema = Arc::new(after.schema.clone());
-        changes.push(Change::Upsert(Device::new(device, schema, after.online, readings, stamp)));
-    } else if before.online != after.online {
-        changes.push(Change::Online { device, online: after.online, readings: edited });
-    } else if !edited.is_empty() {
-        changes.push(Change::State { device, readings: edited });
+        self.told = problems.tell(&self.told);
+        let then = before.values().map(|loaded| &loaded.profile);
+        edits(then, self.profiles())
     }
 }
 
-/// Compares by device, not by file: a file that is renamed changes nothing.
-fn edits(before: &BTreeMap<PathBuf, Loaded>, after: &BTreeMap<PathBuf, Loaded>) -> Vec<Edit> {
-    let by_device = |files: &BTreeMap<PathBuf, Loaded>| -> BTreeMap<DeviceId, Profile> {
-        files.values().map(|file| (file.profile.device.clone(), file.profile.clone())).collect()
-    };
-    let (mut before, after) = (by_device(before), by_device(after));
-    let mut edits = Vec::new();
-    for (device, profile) in after {
-        let known = before.remove(&device);
-        if known.as_ref() != Some(&profile) {
-            edits.push(Edit { before: known, after: Some(profile) });
+/// A file that wants to describe its device.
+struct Claim {
+    path: PathBuf,
+    loaded: Loaded,
+    rank: Rank,
+}
+
+/// Who comes first where two files claim one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// It has this device already.
+    Same,
+    /// It had another device.
+    Changed,
+    New,
+}
+
+impl Claim {
+    fn new(path: PathBuf, loaded: Loaded, known: Option<&Loaded>) -> Self {
+        let rank = match known {
+            Some(known) if known.profile.device == loaded.profile.device => Rank::Same,
+            Some(_) => Rank::Changed,
+            None => Rank::New,
+        };
+        Self { path, loaded, rank }
+    }
+}
+
+/// What is wrong with files, by their content, so that each is told once.
+#[derive(Default)]
+struct Problems {
+    found: BTreeMap<PathBuf, (String, String)>,
+}
+
+impl Problems {
+    fn add(&mut self, path: &Path, content: String, problem: &str, stays: bool) {
+        let kept = match stays {
+            true => "its last good version stays",
+            false => "ignored",
+        };
+        let line = format!("{problem}; {kept}");
+        self.found.insert(path.to_owned(), (content, line));
+    }
+
+    /// Logs what was not told before, and returns all that has been told now.
+    fn tell(self, told: &BTreeMap<PathBuf, String>) -> BTreeMap<PathBuf, String> {
+        let news = |(path, (content, line)): (PathBuf, (String, String))| {
+            if told.get(&path) != Some(&content) {
+                warn!("{line}");
+            }
+            (path, content)
+        };
+        self.found.into_iter().map(news).collect()
+    }
+}
+
+/// Lists the files that there are now. Those below a root that cannot be read stay as they were.
+fn list_again(
+    roots: &[PathBuf],
+    before: &BTreeMap<PathBuf, Loaded>,
+    problems: &mut Problems,
+) -> BTreeSet<PathBuf> {
+    let mut files = BTreeSet::new();
+    for root in roots {
+        match list_root(root) {
+            Ok(found) => files.extend(found),
+            Err(fault) => {
+                let gone = fault.kind() == io::ErrorKind::NotFound;
+                if !gone {
+                    let below = |path: &&PathBuf| *path == root || path.parent() == Some(root);
+                    files.extend(before.keys().filter(below).cloned());
+                }
+                let problem = format!("cannot read {}: {fault}", root.display());
+                problems.add(root, fault.to_string(), &problem, !gone);
+            }
         }
     }
-    edits.extend(before.into_values().map(|gone| Edit { before: Some(gone), after: None }));
-    if !edits.is_empty() {
-        info!(devices = edits.len(), "profiles were edited");
+    files
+}
+
+fn read_again(path: &Path, known: Option<&Loaded>) -> Result<Loaded, (String, String)> {
+    let bytes = fs::read(path).map_err(|error| {
+        let problem = format!("cannot read {}: {error}", path.display());
+        (error.to_string(), problem)
+    })?;
+    if let Some(known) = known.filter(|known| known.content.as_bytes() == bytes) {
+        return Ok(known.clone());
     }
-    edits
+    let content = String::from_utf8_lossy(&bytes).into_owned();
+    parse(path, bytes).map_err(|problem| (content, problem.to_string()))
 }
 
 fn parse(path: &Path, bytes: Vec<u8>) -> Result<Loaded, BrokenProfile> {
-    let content = String::from_utf8(bytes)
-        .map_err(|_| BrokenProfile::NotText { path: path.to_owned() })?;
+    let content = String::from_utf8(bytes).map_err(|_| BrokenProfile::NotText {
+        path: path.to_owned(),
+    })?;
     match Profile::parse(&content) {
         Ok(profile) => Ok(Loaded { content, profile }),
-        Err(error) => Err(BrokenProfile::Malformed { path: path.to_owned(), error }),
+        Err(error) => Err(BrokenProfile::Malformed {
+            path: path.to_owned(),
+            error,
+        }),
     }
 }
 
-/// Lists the files: those named, and all visible `*.json` in the folders named.
-fn list_files(roots: &[PathBuf]) -> Result<Vec<PathBuf>, ProfilesError> {
-    let mut files = Vec::new();
+fn folder(root: &Path) -> PathBuf {
+    let folder = match root.is_dir() {
+        true => root,
+        false => root.parent().unwrap_or(root),
+    };
+    match folder.as_os_str().is_empty() {
+        true => PathBuf::from("."),
+        false => folder.to_owned(),
+    }
+}
+
+/// Lists the files below all roots, each once.
+fn list_files(roots: &[PathBuf]) -> Result<BTreeSet<PathBuf>, ProfilesError> {
+    let mut files = BTreeSet::new();
     for root in roots {
-        let failed = |source| ProfilesError::Read { path: root.clone(), source };
-        if !fs::metadata(root).map_err(failed)?.is_dir() {
-            files.push(root.clone());
-            continue;
-        }
-        for entry in fs::read_dir(root).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            let visible = path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.'));
-            if visible && path.extension().is_some_and(|end| end == "json") && path.is_file() {
-                files.push(path);
-            }
+        files.extend(list_root(root).map_err(|source| ProfilesError::Read {
+            path: root.clone(),
+            source,
+        })?);
+    }
+    Ok(files)
+}
+
+/// Lists the files of a root: itself, or all visible `*.json` in the folder that it is.
+fn list_root(root: &Path) -> io::Result<Vec<PathBuf>> {
+    if !fs::metadata(root)?.is_dir() {
+        return Ok(vec![root.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(root)? {
+        let path = entry?.path();
+        let visible = path
+            .file_name()
+            .is_some_and(|name| !name.to_string_lossy().starts_with('.'));
+        if visible && path.extension().is_some_and(|end| end == "json") && path.is_file() {
+            files.push(path);
         }
     }
-    files.sort();
-    files.dedup();
     Ok(files)
 }

@@ -4,11 +4,12 @@
 //! taken only as a hint: the files are read again and compared.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use notify::{Config, EventKind, PollWatcher, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Editors write in several steps: the files are read when this long nothing has happened ...
 const QUIET: Duration = Duration::from_millis(100);
@@ -16,64 +17,131 @@ const QUIET: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(1);
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// A watch over files and folders; ends when dropped.
+/// A watch over folders; ends when dropped.
 pub(super) struct FileWatch {
-    _watcher: Box<dyn Watcher + Send>,
+    watcher: Box<dyn Watcher + Send>,
+    folders: BTreeSet<PathBuf>,
     /// Counts hints. One that comes while one waits joins it: nothing is lost, nothing piles up.
     hints: watch::Receiver<u64>,
-    /// Whether there was a hint that no caller has been told of.
-    pending: bool,
+    /// Since a hint came that no caller has been told of.
+    unrest: Option<Unrest>,
+    /// When to look for a folder that has gone.
+    look: Option<Instant>,
+}
+
+#[derive(Clone, Copy)]
+struct Unrest {
+    first: Instant,
+    last: Instant,
+}
+
+impl Unrest {
+    fn ends(self) -> Instant {
+        // A folder that never comes to rest is read all the same.
+        (self.last + QUIET).min(self.first + PATIENCE)
+    }
 }
 
 impl FileWatch {
-    pub(super) fn start(paths: &[PathBuf]) -> notify::Result<Self> {
+    pub(super) fn start(folders: BTreeSet<PathBuf>) -> notify::Result<Self> {
         let (sender, hints) = watch::channel(0);
         let hint = move |event: notify::Result<notify::Event>| {
             // Reading a file is an access and no change.
-            if !matches!(event, Ok(notify::Event { kind: EventKind::Access(_), .. })) {
+            if !matches!(
+                event,
+                Ok(notify::Event {
+                    kind: EventKind::Access(_),
+                    ..
+                })
+            ) {
                 sender.send_modify(|count| *count += 1);
             }
         };
         let recommended = RecommendedWatcher::new(hint.clone(), Config::default())
-            .and_then(|watcher| watch_all(Box::new(watcher), paths));
+            .and_then(|watcher| watch_all(Box::new(watcher), &folders));
         let watcher = match recommended {
             Ok(watcher) => watcher,
             Err(fault) => {
-                tracing::warn!("looking for edits of profiles every 2s, since notifications failed: {fault}");
+                tracing::warn!(
+                    "looking for edits of profiles every 2s, since notifications failed: {fault}"
+                );
                 let config = Config::default().with_poll_interval(POLL_INTERVAL);
-                watch_all(Box::new(PollWatcher::new(hint, config)?), paths)?
+                watch_all(Box::new(PollWatcher::new(hint, config)?), &folders)?
             }
         };
-        Ok(Self { _watcher: watcher, hints, pending: false })
+        let mut watch = Self {
+            watcher,
+            folders,
+            hints,
+            unrest: None,
+            look: None,
+        };
+        watch.watch_again();
+        Ok(watch)
     }
 
-    /// Waits until something may have changed and has come to rest. May be dropped and called again.
+    /// Waits until something may have changed and has come to rest. May be dropped and called again:
+    /// what it has waited counts.
     pub(super) async fn changed(&mut self) {
-        if !self.pending && self.hints.changed().await.is_err() {
-            return std::future::pending().await;
+        loop {
+            let due = match (self.unrest, self.look) {
+                (Some(unrest), _) => Some(unrest.ends()),
+                (None, look) => look,
+            };
+            tokio::select! {
+                () = at(due) => {
+                    let told = self.unrest.take().is_some();
+                    let missed = self.look.is_some();
+                    self.watch_again();
+                    if told || missed && self.look.is_none() {
+                        return;
+                    }
+                }
+                hint = self.hints.changed() => {
+                    if hint.is_err() {
+                        // The watcher ended, which it does not before it is dropped.
+                        return std::future::pending().await;
+                    }
+                    let now = Instant::now();
+                    let first = self.unrest.map_or(now, |unrest| unrest.first);
+                    self.unrest = Some(Unrest { first, last: now });
+                }
+            }
         }
-        self.pending = true;
-        let at_rest = async {
-            while tokio::time::timeout(QUIET, self.hints.changed()).await.is_ok() {}
-        };
-        // A folder that never comes to rest is read all the same.
-        let _ = tokio::time::timeout(PATIENCE, at_rest).await;
-        self.pending = false;
+    }
+
+    /// Watches folders that were replaced; those that are gone are looked for from time to time.
+    fn watch_again(&mut self) {
+        self.look = None;
+        for folder in &self.folders {
+            if self
+                .watcher
+                .watch(folder, RecursiveMode::NonRecursive)
+                .is_err()
+            {
+                self.look = Some(Instant::now() + POLL_INTERVAL);
+            }
+        }
     }
 }
 
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Watches all folders but those that are gone.
 fn watch_all(
     mut watcher: Box<dyn Watcher + Send>,
-    paths: &[PathBuf],
+    folders: &BTreeSet<PathBuf>,
 ) -> notify::Result<Box<dyn Watcher + Send>> {
-    // Of a file the folder is watched: editors replace files.
-    let folders: BTreeSet<&Path> = paths
-        .iter()
-        .map(|path| if path.is_dir() { path } else { path.parent().unwrap_or(path) })
-        .map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path })
-        .collect();
     for folder in folders {
-        watcher.watch(folder, RecursiveMode::NonRecursive)?;
+        match watcher.watch(folder, RecursiveMode::NonRecursive) {
+            Err(fault) if folder.exists() => return Err(fault),
+            _ => {}
+        }
     }
     Ok(watcher)
 }
