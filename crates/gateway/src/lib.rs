@@ -29,22 +29,24 @@
 //! # }).unwrap();
 //! ```
 
-pub mod demo;
-mod demo_driver;
 mod driver;
 mod virtual_home;
+pub mod demo;
+mod demo_driver;
 
-mod backlog;
-mod beacon;
-mod event_log;
-mod gateway;
-mod listener;
 mod registry;
+mod event_log;
+mod backlog;
 mod session;
+mod throttle;
+mod listener;
+
+mod beacon;
 mod store;
+mod gateway;
+
 #[cfg(test)]
 mod testing;
-mod throttle;
 
 pub use beacon::{BeaconOptions, default_targets};
 pub use demo_driver::DemoDriver;

@@ -59,14 +59,15 @@
 //! # Ok::<(), hearthgate_protocol::crypto::KeyError>(())
 //! ```
 
-pub mod beacon;
-pub mod connection;
-pub mod crypto;
-pub mod error;
-pub mod handshake;
-pub mod limits;
-pub mod model;
-pub mod pair;
-pub mod variants;
 pub mod websocket;
+pub mod crypto;
+pub mod handshake;
 pub mod wire;
+pub mod model;
+pub mod connection;
+pub mod beacon;
+
+pub mod variants;
+pub mod limits;
+pub mod error;
+pub mod pair;
