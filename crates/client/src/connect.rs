@@ -4,22 +4,23 @@
 //! `transport`, or from the caller, and goes to `link`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hearthgate_protocol::connection::{ClientConfig, ClientConnection};
 use hearthgate_protocol::crypto::ClientEntropy;
 use hearthgate_protocol::limits::HANDSHAKE_TIMEOUT;
-use hearthgate_protocol::websocket::UpgradeError;
+use hearthgate_protocol::variants::Wire;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::context::{COMMANDS, Context, Phase, Status, Synced};
-use crate::error::{ClientError, NoUpgrade};
+use crate::error::ClientError;
 use crate::feed::{Feed, Feeds};
 use crate::handle::Client;
 use crate::link;
 use crate::options::ClientOptions;
-use crate::transport;
+use crate::target::{Dial, TcpDial};
 
 impl Client {
     /// Connects and returns once both sides have proven that they know the key. The feed misses
@@ -33,22 +34,12 @@ impl Client {
         let gateway = Arc::from(options.endpoint.to_string());
         let started = Instant::now();
         let deadline = started + options.connect_timeout;
-        let (stream, peer) = transport::connect(&options.endpoint, &gateway, deadline).await?;
-        let error = match Self::open(stream, transport::is_loopback(peer), options, started).await {
-            Ok(connected) => return Ok(connected),
-            Err(error) => error,
-        };
-        let mute = matches!(
-            &error,
-            ClientError::NoGateway {
-                problem: NoUpgrade::Unanswered | NoUpgrade::Upgrade(UpgradeError::NotHttp),
-                ..
-            }
-        );
-        if mute && transport::speaks_tls(peer).await {
-            return Err(ClientError::OlderDialect { gateway });
+        let mut dial = TcpDial::default();
+        let (stream, is_loopback) = dial.dial(&options.endpoint, &gateway, deadline).await?;
+        match Self::open(stream, is_loopback, options, started).await {
+            Ok(connected) => Ok(connected),
+            Err(error) => Err(dial.explain(error).await),
         }
-        Err(error)
     }
 
     /// The same over a byte stream that is already there, as tests and tunnels have one. The
@@ -79,64 +70,79 @@ impl Client {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let gateway: Arc<str> = Arc::from(options.endpoint.to_string());
-        let entropy = entropy().map_err(|cause| ClientError::NoRandomness {
-            gateway: Arc::clone(&gateway),
-            cause: cause.to_string(),
-        })?;
-        // The connection gives the handshake 10 s from its start; we have what time we were given.
-        let deadline = (started + options.connect_timeout).into_std();
-        let started = deadline
-            .checked_sub(HANDSHAKE_TIMEOUT)
-            .unwrap_or(started.into_std());
-        let config = ClientConfig {
-            path: options.endpoint.path().to_owned(),
-            wire: options.wire,
-            accept_plain: peer_is_loopback,
-            variants: options.variants,
-            keep_json: options.keep_json,
-            ..ClientConfig::new(options.key, options.endpoint.authority())
-        };
-        let connection = ClientConnection::new(config, entropy, started);
-
-        let feeds = Feeds::new(options.mirror);
-        let feed = feeds.subscribe();
-        let (command_sender, commands) = mpsc::channel(COMMANDS);
-        let (status_sender, status) = watch::channel(Status {
-            phase: Phase::Connecting,
-            wire: options.wire.unwrap_or_default(),
-            synced: Synced::NotYet,
-        });
-        let close = Arc::new(Notify::new());
-        let context = Context {
-            gateway: Arc::clone(&gateway),
-            connect_timeout: options.connect_timeout,
-            request_timeout: options.request_timeout,
-            commands,
-            close: Arc::clone(&close),
-            status: status_sender,
-            feeds: Arc::clone(&feeds),
-        };
-        let client = Self {
-            gateway,
-            request_timeout: options.request_timeout,
-            commands: command_sender,
-            close,
-            status,
-            feeds,
-        };
+        let connection = connection(&options, &gateway, peer_is_loopback, started)?;
+        let times = (options.connect_timeout, options.request_timeout);
+        let (client, feed, context) = ends(gateway, times, options.mirror);
         tokio::spawn(keep(stream, connection, context));
 
-        let mut status = client.status.clone();
-        let decided = status
-            .wait_for(|status| !matches!(status.phase, Phase::Connecting))
-            .await
-            .map(|status| status.phase.clone());
-        match decided {
-            Ok(Phase::Up) => Ok((client, feed)),
-            Ok(Phase::Down(error)) => Err(error),
-            Ok(Phase::Connecting) | Err(_) => Err(client.gone()),
-        }
+        client.connected().await?;
+        Ok((client, feed))
     }
+}
+
+/// Makes the protocol's side of a connection.
+pub(crate) fn connection(
+    options: &ClientOptions,
+    gateway: &Arc<str>,
+    peer_is_loopback: bool,
+    started: Instant,
+) -> Result<ClientConnection, ClientError> {
+    let entropy = entropy().map_err(|cause| ClientError::NoRandomness {
+        gateway: Arc::clone(gateway),
+        cause: cause.to_string(),
+    })?;
+    // The connection gives the handshake 10 s from its start; we have what time we were given.
+    let deadline = (started + options.connect_timeout).into_std();
+    let started = deadline
+        .checked_sub(HANDSHAKE_TIMEOUT)
+        .unwrap_or(started.into_std());
+    let config = ClientConfig {
+        path: options.endpoint.path().to_owned(),
+        wire: options.wire,
+        accept_plain: peer_is_loopback,
+        variants: options.variants,
+        keep_json: options.keep_json,
+        ..ClientConfig::new(options.key.clone(), options.endpoint.authority())
+    };
+    Ok(ClientConnection::new(config, entropy, started))
+}
+
+/// Makes what outlives a connection: both ends of all channels between the link and its users.
+pub(crate) fn ends(
+    gateway: Arc<str>,
+    (connect_timeout, request_timeout): (Duration, Duration),
+    mirror: bool,
+) -> (Client, Feed, Context) {
+    let feeds = Feeds::new(mirror);
+    let feed = feeds.subscribe();
+    let (command_sender, commands) = mpsc::channel(COMMANDS);
+    let (status_sender, status) = watch::channel(Status {
+        phase: Phase::Connecting,
+        wire: Wire::default(),
+        synced: Synced::NotYet,
+        over: false,
+    });
+    let close = Arc::new(Notify::new());
+    let context = Context {
+        gateway: Arc::clone(&gateway),
+        connect_timeout,
+        request_timeout,
+        commands,
+        close: Arc::clone(&close),
+        status: status_sender,
+        feeds: Arc::clone(&feeds),
+        kept: None,
+    };
+    let client = Client {
+        gateway,
+        request_timeout,
+        commands: command_sender,
+        close,
+        status,
+        feeds,
+        hints: watch::Sender::new(()),
+    };
+    (client, feed, context)
 }
 
 /// Keeps one connection until it ends, and tells everybody why it did.
@@ -161,11 +167,12 @@ where
 }
 
 /// Tells handles and subscribers that the connection is over.
-fn tell(context: &Context, error: ClientError) {
+pub(crate) fn tell(context: &Context, error: ClientError) {
     context.feeds.down(Arc::new(error.clone()));
-    context
-        .status
-        .send_modify(|status| status.phase = Phase::Down(error));
+    context.status.send_modify(|status| {
+        status.phase = Phase::Down(error);
+        status.over = true;
+    });
     context.feeds.end();
 }
 

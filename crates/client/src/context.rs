@@ -5,7 +5,7 @@
 //! [`Context::feeds`].
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hearthgate_protocol::variants::Wire;
 use hearthgate_protocol::wire::{RemoteError, Request};
@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::error::ClientError;
 use crate::feed::Feeds;
+use crate::target::Target;
 
 /// Requests that wait between handles and link. When it is full the caller waits, within the time
 /// that its request has.
@@ -34,6 +35,8 @@ pub(crate) struct Status {
     /// The wire encoding, once `phase` is `Up`.
     pub(crate) wire: Wire,
     pub(crate) synced: Synced,
+    /// Whether no other connection follows.
+    pub(crate) over: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -62,4 +65,38 @@ pub(crate) struct Context {
     pub(crate) close: Arc<Notify>,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) feeds: Arc<Feeds>,
+    /// What a keeper wants of a connection; nothing where it is made once.
+    pub(crate) kept: Option<Kept>,
+}
+
+/// What a keeper and the link of the moment tell each other.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) targets: watch::Receiver<Target>,
+    /// What this connection was made with.
+    pub(crate) target: Target,
+    /// Why requests fail at once until the handshake is done; at first they wait for it.
+    pub(crate) down: Option<ClientError>,
+    /// Since when the handshake is done.
+    pub(crate) up_since: Option<Instant>,
+}
+
+impl Kept {
+    /// Waits until a connection has to be made with other settings than this one was.
+    pub(crate) async fn superseded(&mut self) {
+        while !self.targets.borrow_and_update().differs(&self.target) {
+            if self.targets.changed().await.is_err() {
+                // Nobody is left to change anything.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl Command {
+    /// Answers that there is no connection.
+    pub(crate) fn refuse(self, gateway: &Arc<str>, reason: &ClientError) {
+        // Who gave up does not hear of it.
+        let _ = self.reply.send(Err(ClientError::down(gateway, reason)));
+    }
 }

@@ -145,6 +145,35 @@ pub enum ClientError {
         /// Whether the handshake was done.
         ready: bool,
     },
+    /// A kept client has no connection at the moment: nothing was sent.
+    #[error(
+        "nothing was sent to the gateway {gateway}: there is no connection at the moment, and it is \
+         tried again for ever; the reason: {reason}"
+    )]
+    Down {
+        /// The gateway.
+        gateway: Arc<str>,
+        /// Why there is none.
+        reason: Arc<ClientError>,
+    },
+    /// A kept client that does not know where its gateway is.
+    #[error(
+        "nothing has been heard of the gateway {gateway} yet: check that it is on, that LAN control is \
+         switched on in the vendor's app and that both are in one network, or give its address"
+    )]
+    NotFound {
+        /// The gateway.
+        gateway: Arc<str>,
+    },
+    /// A kept client made a new connection, since the key or another setting of its gateway changed.
+    #[error(
+        "the connection to the gateway {gateway} was ended, since its key, address or options were \
+         changed here; connecting with the new ones"
+    )]
+    Superseded {
+        /// The gateway.
+        gateway: Arc<str>,
+    },
     /// The client was closed by its user: nothing can be asked any more.
     #[error(
         "the connection to the gateway {gateway} was closed by this side; connect again to go on"
@@ -180,10 +209,13 @@ impl ClientError {
                 Ended::Frame(_) | Ended::Framing(_) | Ended::Message(_) => Fault::Protocol,
                 _ => Fault::Connection,
             },
+            Self::Down { reason, .. } => reason.fault(),
             Self::Resolve { .. }
             | Self::Unreachable { .. }
             | Self::NoRandomness { .. }
             | Self::Timeout { .. }
+            | Self::NotFound { .. }
+            | Self::Superseded { .. }
             | Self::Closed { .. } => Fault::Connection,
         }
     }
@@ -196,7 +228,10 @@ impl ClientError {
             | Self::Unreachable { .. }
             | Self::NoRandomness { .. }
             | Self::Timeout { .. }
+            | Self::NotFound { .. }
+            | Self::Superseded { .. }
             | Self::Ended { .. } => true,
+            Self::Down { reason, .. } => reason.is_retryable(),
             Self::NoGateway { problem, .. } => *problem == NoUpgrade::Unanswered,
             Self::Refused { error, .. } => matches!(
                 error.code.as_str(),
@@ -207,6 +242,14 @@ impl ClientError {
             | Self::PlainRefused { .. }
             | Self::BadAnswer { .. }
             | Self::Closed { .. } => false,
+        }
+    }
+
+    /// Makes the error of a request that finds no connection, for this reason.
+    pub(crate) fn down(gateway: &Arc<str>, reason: &Self) -> Self {
+        Self::Down {
+            gateway: Arc::clone(gateway),
+            reason: Arc::new(reason.clone()),
         }
     }
 

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use hearthgate_protocol::limits::MESSAGE_MAX_CLIENT;
-use hearthgate_protocol::model::{Applied, Change, Device, DeviceId, Reading, Stamp};
+use hearthgate_protocol::model::{
+    Applied, Change, Device, DeviceId, Home, Reading, Source, Stamp, Timestamp,
+};
 use hearthgate_protocol::wire::{Event, EventKind};
 use parking_lot::Mutex;
 
 use crate::error::ClientError;
-use crate::mirror::{Commit, Mirror, MirrorWriter};
+use crate::mirror::{self, Commit, Mirror, MirrorWriter};
 
 /// The most items that wait for a subscriber. One more, and the backlog is dropped: the subscriber
 /// is told so by [`FeedItem::Missed`] and gets the mirror's snapshot again.
@@ -40,6 +42,8 @@ pub enum FeedItem {
         ///
         /// [`ClientOptions::keep_json`]: crate::ClientOptions::keep_json
         json: Option<String>,
+        /// When it came.
+        at: Timestamp,
         /// What it did to the mirror. [`Applied::UnknownDevice`] where the mirror does not have the
         /// device (yet), or where there is no mirror; [`Applied::Same`] where the event itself
         /// carries no state.
@@ -55,8 +59,67 @@ pub enum FeedItem {
         /// How many items.
         items: u64,
     },
-    /// The connection ended. The mirror keeps what was last known.
+    /// The connection ended, or could not be made. The mirror keeps what was last known, as
+    /// [`Source::Cache`](hearthgate_protocol::model::Source::Cache). A kept client
+    /// ([`Client::keep`](crate::Client::keep)) goes on after it, and says so once per outage; again
+    /// only where the reason becomes one of another kind, such as a rejected key.
     Down(Arc<ClientError>),
+    /// A kept client has a connection (again). Events may follow at once; what changed while there was
+    /// none follows as it is read, up to [`FeedItem::Synced`].
+    Up,
+    /// After a reconnect: the mirror is the gateway's state again, and this feed has told all of it.
+    /// The first time [`FeedItem::InitDone`] says so.
+    Synced,
+}
+
+impl FeedItem {
+    /// Makes a copy of the mirror what it is after this item: for whoever needs one that is exactly as
+    /// far as the feed was read. From `Init` to `InitDone` it is in the making.
+    pub fn apply_to(&self, home: &mut Home) -> Applied {
+        // Devices bring their own stamps; this one goes unused.
+        let unused = Stamp {
+            at: Timestamp::default(),
+            source: Source::Read,
+        };
+        match self {
+            Self::Init => *home = Home::default(),
+            Self::InitApply(device) | Self::Upsert(device) => {
+                return home.apply(&Change::Upsert(device.clone()), unused);
+            }
+            Self::Delete(device) => return home.apply(&Change::Remove(device.clone()), unused),
+            Self::Event { event, at, .. } => {
+                let stamp = Stamp {
+                    at: *at,
+                    source: Source::Event,
+                };
+                let change = change_of(&event.kind);
+                return change.map_or(Applied::Same, |change| home.apply(&change, stamp));
+            }
+            Self::Down(_) => mirror::remember(home),
+            Self::InitDone | Self::Missed { .. } | Self::Up | Self::Synced => {}
+        }
+        Applied::Same
+    }
+}
+
+/// Returns what an event says about the state of devices.
+pub(crate) fn change_of(kind: &EventKind) -> Option<Change> {
+    match kind {
+        EventKind::StateChanged { device, readings } => Some(Change::State {
+            device: device.clone(),
+            readings: readings.clone(),
+        }),
+        EventKind::OnlineUpdated {
+            device,
+            online,
+            readings,
+        } => Some(Change::Online {
+            device: device.clone(),
+            online: *online,
+            readings: readings.clone().unwrap_or_default(),
+        }),
+        EventKind::RegistryUpdated { .. } | EventKind::Other { .. } => None,
+    }
 }
 
 /// An ordered stream of snapshot and changes; see [`FeedItem`].
@@ -85,7 +148,7 @@ impl Feed {
             }
             let mut state = self.feeds.state.lock();
             let over = state.over;
-            let down = state.down.clone();
+            let link = state.link.clone();
             let synced = state.synced;
             let Some(queue) = state.queues.get_mut(&self.key) else {
                 return Poll::Ready(None);
@@ -94,8 +157,7 @@ impl Feed {
                 let items = std::mem::take(&mut queue.missed);
                 let snapshot = synced.then(|| Arc::new(self.feeds.mirror.devices()));
                 let before = Some(FeedItem::Missed { items });
-                let after = down.map(FeedItem::Down);
-                self.first = Ready::new(before, snapshot, after);
+                self.first = Ready::new(before, snapshot, link);
                 continue;
             }
             match queue.entries.pop_front() {
@@ -135,8 +197,10 @@ struct State {
     writer: MirrorWriter,
     /// Whether the mirror was ever in sync.
     synced: bool,
-    /// Why there is no connection.
-    down: Option<Arc<ClientError>>,
+    /// Whether what was read since the connection was made is in the mirror.
+    current: bool,
+    /// What a new subscriber is told of the connection: `Up`, `Down`, or nothing.
+    link: Option<FeedItem>,
     /// Whether nothing comes any more.
     over: bool,
     queues: HashMap<u64, Queue>,
@@ -170,7 +234,8 @@ impl Feeds {
             state: Mutex::new(State {
                 writer,
                 synced: false,
-                down: None,
+                current: false,
+                link: None,
                 over: false,
                 queues: HashMap::new(),
                 next_key: 0,
@@ -191,7 +256,7 @@ impl Feeds {
     pub(crate) fn subscribe(self: &Arc<Self>) -> Feed {
         let mut state = self.state.lock();
         let snapshot = state.synced.then(|| Arc::new(self.mirror.devices()));
-        let after = state.down.clone().map(FeedItem::Down);
+        let after = state.link.clone();
         let key = state.next_key;
         state.next_key += 1;
         state.queues.insert(key, Queue::default());
@@ -220,6 +285,7 @@ impl Feeds {
         let item = FeedItem::Event {
             event,
             json,
+            at: stamp.at,
             applied,
         };
         state.push(Entry::Item(item), cost);
@@ -231,6 +297,7 @@ impl Feeds {
     pub(crate) fn commit(&self, commit: Commit) {
         let mut state = self.state.lock();
         let differing = state.writer.commit(commit);
+        let was_current = std::mem::replace(&mut state.current, true);
         if !state.synced {
             state.synced = true;
             if !state.queues.is_empty() {
@@ -246,13 +313,33 @@ impl Feeds {
             let cost = device_cost(&device);
             state.push(Entry::Item(FeedItem::Upsert(device)), cost);
         }
+        if !was_current {
+            state.push(Entry::Item(FeedItem::Synced), 0);
+        }
     }
 
-    /// Tells that the connection ended.
+    /// Tells that a kept client has a connection.
+    pub(crate) fn up(&self) {
+        let mut state = self.state.lock();
+        state.link = Some(FeedItem::Up);
+        state.push(Entry::Item(FeedItem::Up), 0);
+    }
+
+    /// Tells that there is no connection. What the mirror holds is remembered from here on. The same
+    /// kind of reason twice is told once.
     pub(crate) fn down(&self, error: Arc<ClientError>) {
         let mut state = self.state.lock();
-        state.down = Some(Arc::clone(&error));
-        state.push(Entry::Item(FeedItem::Down(error)), 0);
+        state.writer.remember();
+        state.current = false;
+        let news = match &state.link {
+            Some(FeedItem::Down(before)) => before.fault() != error.fault(),
+            _ => true,
+        };
+        let item = FeedItem::Down(error);
+        state.link = Some(item.clone());
+        if news {
+            state.push(Entry::Item(item), 0);
+        }
     }
 
     /// Ends all feeds, once they are read to the end.

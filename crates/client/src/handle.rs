@@ -30,7 +30,8 @@ const SLICES: usize = 4;
 ///
 /// When the last clone is dropped the connection is closed with code 1000, in the background: a program
 /// that ends calls [`Client::close`] before, so that the gateway hears of it. Once it ended, by whichever
-/// side, every request fails with the reason; [`Client::connect`] makes a new one.
+/// side, every request fails with the reason; [`Client::connect`] makes a new one. One that is made by
+/// [`Client::keep`] connects again by itself, for ever; requests fail while there is no connection.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(crate) gateway: Arc<str>,
@@ -40,9 +41,27 @@ pub struct Client {
     pub(crate) close: Arc<Notify>,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) feeds: Arc<Feeds>,
+    /// Wakes a keeper; only the newest call counts.
+    pub(crate) hints: watch::Sender<()>,
+}
+
+/// Whether there is a connection.
+#[derive(Clone, Debug)]
+pub enum LinkState {
+    /// The first attempt has not been decided.
+    Connecting,
+    /// Both sides have proven that they know the key.
+    Up,
+    /// There is none, and why; a kept client tries again.
+    Down(ClientError),
 }
 
 impl Client {
+    /// Returns what messages call the gateway: its name or its address.
+    pub fn gateway(&self) -> &str {
+        &self.gateway
+    }
+
     /// Returns the wire encoding in use, pinned or detected.
     pub fn wire(&self) -> Wire {
         self.status.borrow().wire
@@ -60,23 +79,53 @@ impl Client {
         self.feeds.subscribe()
     }
 
-    /// Waits until the mirror is in sync; at once where there is none.
+    /// Returns whether there is a connection.
+    pub fn state(&self) -> LinkState {
+        match &self.status.borrow().phase {
+            Phase::Connecting => LinkState::Connecting,
+            Phase::Up => LinkState::Up,
+            Phase::Down(error) => LinkState::Down(error.clone()),
+        }
+    }
+
+    /// Waits until the first attempt is decided and tells whether there is a connection then.
+    ///
+    /// # Errors
+    /// Why there is none; a kept client goes on trying.
+    pub async fn connected(&self) -> Result<(), ClientError> {
+        let mut status = self.status.clone();
+        let decided = status
+            .wait_for(|status| !matches!(status.phase, Phase::Connecting))
+            .await
+            .map(|status| status.phase.clone());
+        match decided {
+            Ok(Phase::Up) => Ok(()),
+            Ok(Phase::Down(error)) => Err(error),
+            Ok(Phase::Connecting) | Err(_) => Err(self.gone()),
+        }
+    }
+
+    /// Tells a kept client that an advertisement of its gateway was heard from where it is known to
+    /// be: that may end a wait early, as [`Backoff::wake`](crate::Backoff::wake) allows it. It never
+    /// touches a connection or an attempt. One from elsewhere is told through
+    /// [`Target::found`](crate::Target::found).
+    pub fn advertised(&self) {
+        self.hints.send_replace(());
+    }
+
+    /// Waits until the mirror is in sync with the connection of the moment; at once where there is no
+    /// mirror. A kept client without a connection makes it wait for the next one.
     ///
     /// # Errors
     /// Where the gateway cannot be read (it is tried again every 30 s while the connection lasts), or
-    /// the connection ended before.
+    /// the connection ended for good before.
     pub async fn synced(&self) -> Result<(), ClientError> {
         if !self.feeds.mirrored() {
             return Ok(());
         }
         let mut status = self.status.clone();
         let settled = status
-            .wait_for(|status| {
-                !matches!(
-                    (&status.synced, &status.phase),
-                    (Synced::NotYet, Phase::Connecting | Phase::Up)
-                )
-            })
+            .wait_for(|status| status.over || !matches!(status.synced, Synced::NotYet))
             .await;
         match settled.map(|status| (status.synced.clone(), status.phase.clone())) {
             Ok((Synced::Done, _)) => Ok(()),
@@ -85,13 +134,12 @@ impl Client {
         }
     }
 
-    /// Waits until the connection ended and returns why; [`ClientError::Closed`] where this side
-    /// closed it.
+    /// Waits until the connection ended for good and returns why; [`ClientError::Closed`] where this
+    /// side closed it, which is the only end of a kept client.
     pub async fn closed(&self) -> ClientError {
         let mut status = self.status.clone();
-        let down = status.wait_for(|status| matches!(status.phase, Phase::Down(_)));
         // The task that sets the status does so before it ends.
-        let _ = down.await;
+        let _ = status.wait_for(|status| status.over).await;
         self.gone()
     }
 
@@ -206,6 +254,9 @@ impl Client {
         let what = request.name();
         let (reply, answer) = oneshot::channel();
         let command = Command { request, reply };
+        if let Some(error) = self.refusal() {
+            return Err(error);
+        }
         match timeout_at(deadline, self.commands.send(command)).await {
             Ok(Ok(())) => Ok(Sent {
                 what,
@@ -268,6 +319,15 @@ impl Client {
             gateway: Arc::clone(&self.gateway),
             what,
             after: self.request_timeout,
+        }
+    }
+
+    /// Returns why a request need not be sent at all: a kept client has no connection.
+    fn refusal(&self) -> Option<ClientError> {
+        let status = self.status.borrow();
+        match &status.phase {
+            Phase::Down(reason) if !status.over => Some(ClientError::down(&self.gateway, reason)),
+            _ => None,
         }
     }
 

@@ -1,6 +1,10 @@
 //! A third-party system's end of the local gateway protocol: connect, ask, mirror, follow.
 //!
 //! ```text
+//!  ══ UDP ══>  discovery: who is advertised where       backoff: when to try again (pure)
+//!
+//!  target: where and with what key, at the moment ──>  keeper: connect, run, wait, again, for ever
+//!                                                        | one connection after the other
 //!  endpoint, options                            the caller's tasks
 //!        |                          requests |          ^ mirror      ^ feed: Init, changes, events
 //!        v                                   v          | (read)      | (one ordered stream)
@@ -18,6 +22,9 @@
 //! Every channel is bounded: requests wait for their turn within their own time, and a subscriber who
 //! reads too slowly gets the snapshot again. A write has no effect on the mirror by itself; its effect
 //! comes back as an event, like everybody else's.
+//!
+//! [`Client::connect`] makes one connection, for a command that asks something. [`Client::keep`] makes
+//! the next one whenever one is lost, under the same handle, mirror and feed.
 //!
 //! # Example
 //! Connects, lists what the mirror holds, and follows the events:
@@ -45,12 +52,17 @@
 //! # }
 //! ```
 
+mod backoff;
+pub mod discovery;
+
 mod endpoint;
 mod options;
+mod target;
 mod transport;
 
 mod connect;
 mod context;
+mod keeper;
 mod link;
 mod sync;
 
@@ -60,12 +72,17 @@ mod mirror;
 
 mod error;
 
+pub use backoff::{
+    Advertised, Backoff, BackoffPhase, Ending, FIRST_WAIT, LONGEST_WAIT, STABLE, WAKE_INTERVAL,
+};
+pub use discovery::{Discovery, DiscoveryError, DiscoveryOptions, Following, Sighting};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{ClientError, Fault, NoUpgrade};
 pub use feed::{BACKLOG_BYTES, BACKLOG_ITEMS, Feed, FeedItem};
-pub use handle::Client;
+pub use handle::{Client, LinkState};
 pub use mirror::Mirror;
 pub use options::ClientOptions;
+pub use target::{Dial, KeepOptions, Target};
 
 #[cfg(test)]
 mod tests;

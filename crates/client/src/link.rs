@@ -16,15 +16,16 @@ use std::time::{Duration, Instant, SystemTime};
 use hearthgate_protocol::connection::{ClientConnection, ClientEvent};
 use hearthgate_protocol::error::Ended;
 use hearthgate_protocol::limits::KEEPALIVE_REQUEST;
-use hearthgate_protocol::model::{Change, Source, Stamp, Timestamp};
+use hearthgate_protocol::model::{Source, Stamp, Timestamp};
 use hearthgate_protocol::websocket::close;
-use hearthgate_protocol::wire::{Event, EventKind, RemoteError, Request};
+use hearthgate_protocol::wire::{Event, RemoteError, Request};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::sync::oneshot;
 use tokio::time::{sleep_until, timeout};
 
-use crate::context::{Answer, COMMANDS, Command, Context, Phase, Synced};
+use crate::context::{Answer, COMMANDS, Command, Context, Kept, Phase, Synced};
 use crate::error::ClientError;
+use crate::feed::change_of;
 use crate::sync::{Outcome, Sync, SyncFault};
 
 /// Requests that are taken over at a time, to travel in one write.
@@ -72,6 +73,10 @@ where
             }
             written = writer.write(link.connection.output()), if writes => {
                 link.handle_written(&written);
+            }
+            () = superseded(&mut link.context.kept), if link.ready && !link.superseded => {
+                link.superseded = true;
+                link.connection.close(close::DONE, "done");
             }
             _ = link.context.commands.recv_many(&mut batch, COMMAND_BATCH), if takes_commands => {
                 for command in batch.drain(..) {
@@ -143,6 +148,14 @@ pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
+/// Waits until a keeper wants another connection instead of this one.
+async fn superseded(kept: &mut Option<Kept>) {
+    match kept {
+        Some(kept) => kept.superseded().await,
+        None => std::future::pending().await,
+    }
+}
+
 struct Link<'a> {
     connection: ClientConnection,
     context: &'a mut Context,
@@ -160,6 +173,8 @@ struct Link<'a> {
     writable: bool,
     /// Until when a socket that takes no bytes may tell why.
     last_words: Option<Instant>,
+    /// Whether a keeper wants another connection instead.
+    superseded: bool,
 }
 
 impl<'a> Link<'a> {
@@ -176,6 +191,7 @@ impl<'a> Link<'a> {
             nudged: false,
             writable: true,
             last_words: None,
+            superseded: false,
         }
     }
 
@@ -253,12 +269,23 @@ impl<'a> Link<'a> {
             self.waiting.retain(|_, reply| !reply.is_closed());
             self.sweep_at = (self.waiting.len() * 2).clamp(COMMANDS, IN_FLIGHT_MAX);
         }
-        self.ready
+        let refuses = self.refuses().is_some();
+        (self.ready || refuses)
             && self.waiting.len() < IN_FLIGHT_MAX
             && self.connection.output().len() < OUTPUT_HIGH
     }
 
+    /// Returns why requests fail until the handshake is done; at first they wait for it.
+    fn refuses(&self) -> Option<&ClientError> {
+        let kept = self.context.kept.as_ref().filter(|_| !self.ready)?;
+        kept.down.as_ref()
+    }
+
     fn handle_command(&mut self, command: Command) {
+        if let Some(reason) = self.refuses() {
+            command.refuse(&self.context.gateway, reason);
+            return;
+        }
         // Who gave up while the request waited for its turn wants nothing done.
         if !command.reply.is_closed() {
             let id = self.take_id();
@@ -273,6 +300,10 @@ impl<'a> Link<'a> {
         tracing::info!(gateway = %self.context.gateway, %wire, "connected");
         if self.context.feeds.mirrored() {
             self.sync = Some(Sync::new(self.context.request_timeout));
+        }
+        if let Some(kept) = &mut self.context.kept {
+            kept.up_since = Some(now());
+            self.context.feeds.up();
         }
         self.context.status.send_modify(|status| {
             status.phase = Phase::Up;
@@ -363,13 +394,18 @@ impl<'a> Link<'a> {
     /// Fails whoever waits for an answer and returns the error that says why.
     fn fail_all(&mut self, ended: Ended) -> ClientError {
         let context = &self.context;
-        let error = ClientError::from_ended(
-            &context.gateway,
-            ended,
-            self.answered,
-            self.ready,
-            context.connect_timeout,
-        );
+        let error = match ended {
+            Ended::Local(_) if self.superseded => ClientError::Superseded {
+                gateway: Arc::clone(&context.gateway),
+            },
+            ended => ClientError::from_ended(
+                &context.gateway,
+                ended,
+                self.answered,
+                self.ready,
+                context.connect_timeout,
+            ),
+        };
         for (_, reply) in self.waiting.drain() {
             let _ = reply.send(Err(error.clone()));
         }
@@ -381,26 +417,6 @@ impl<'a> Link<'a> {
         // At a million requests a second it takes 292,000 years to run out.
         self.next_id = id.wrapping_add(1);
         id
-    }
-}
-
-/// Returns what an event says about the state of devices.
-fn change_of(kind: &EventKind) -> Option<Change> {
-    match kind {
-        EventKind::StateChanged { device, readings } => Some(Change::State {
-            device: device.clone(),
-            readings: readings.clone(),
-        }),
-        EventKind::OnlineUpdated {
-            device,
-            online,
-            readings,
-        } => Some(Change::Online {
-            device: device.clone(),
-            online: *online,
-            readings: readings.clone().unwrap_or_default(),
-        }),
-        EventKind::RegistryUpdated { .. } | EventKind::Other { .. } => None,
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use hearthgate_protocol::model::{
-    Applied, Change, Device, DeviceId, Home, Source, Stamp, Timestamp,
+    Applied, Change, Device, DeviceId, Home, Point, Reading, Source, Stamp, Timestamp,
 };
 use parking_lot::RwLock;
 
@@ -58,6 +58,11 @@ impl MirrorWriter {
         self.mirror.home.write().apply(change, stamp)
     }
 
+    /// Marks all values as remembered, since nothing confirms them any more.
+    pub(crate) fn remember(&self) {
+        remember(&mut self.mirror.home.write());
+    }
+
     /// Swaps in what a sync has read, as a whole: no reader sees a part of it. Returns what of it
     /// makes a difference to anybody: other values, another schema, gone or new.
     pub(crate) fn commit(&self, mut commit: Commit) -> Commit {
@@ -89,6 +94,28 @@ impl MirrorWriter {
     }
 }
 
+/// Marks all values as remembered; when they last were confirmed stays.
+pub(crate) fn remember(home: &mut Home) {
+    let mut changes = Vec::new();
+    for device in home.devices() {
+        let live = |point: &&Point| point.confirmed.source != Source::Cache;
+        for point in device.points().iter().filter(live) {
+            let change = Change::State {
+                device: device.id().clone(),
+                readings: vec![Reading::new(point.code.clone(), point.value.clone())],
+            };
+            let stamp = Stamp {
+                at: point.confirmed.at,
+                source: Source::Cache,
+            };
+            changes.push((change, stamp));
+        }
+    }
+    for (change, stamp) in changes {
+        home.apply(&change, stamp);
+    }
+}
+
 /// What a sync has found out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Commit {
@@ -111,7 +138,7 @@ fn alike(a: &Device, b: &Device) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use hearthgate_protocol::model::{Reading, Schema, Value};
+    use hearthgate_protocol::model::{Schema, Value};
 
     use super::*;
 
@@ -123,6 +150,38 @@ mod tests {
         let schema = Arc::new(Schema::new("kg", Vec::new(), Vec::new()));
         let readings = [Reading::new("switch_1", Value::from(on))];
         Device::new(id.into(), schema, true, readings, stamp)
+    }
+
+    #[test]
+    fn what_is_remembered_keeps_the_time_of_its_last_confirmation() {
+        let (writer, mirror) = MirrorWriter::new();
+        writer.commit(Commit {
+            gone: Vec::new(),
+            read: vec![device("a", true, 5)],
+        });
+        let readings = vec![Reading::new("switch_2", Value::from(false))];
+        let change = Change::State {
+            device: "a".into(),
+            readings,
+        };
+        let stamp = Stamp {
+            at: Timestamp(9),
+            source: Source::Event,
+        };
+        writer.apply(&change, stamp);
+        writer.remember();
+        let points = mirror.device("a").unwrap().points().to_vec();
+        let stamps: Vec<_> = points
+            .iter()
+            .map(|point| {
+                (
+                    point.confirmed.at.0,
+                    point.confirmed.source,
+                    point.changed.0,
+                )
+            })
+            .collect();
+        assert_eq!(stamps, [(5, Source::Cache, 5), (9, Source::Cache, 9)]);
     }
 
     #[test]

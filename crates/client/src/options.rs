@@ -11,7 +11,7 @@ use hearthgate_protocol::variants::{Variants, Wire};
 use crate::endpoint::Endpoint;
 
 /// The longest time that a timeout is taken for, so that no sum of times can overflow.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How to talk to one gateway. [`ClientOptions::new`] gives the defaults of the protocol; set the
 /// fields that shall differ. `Debug` shows no secret.

@@ -11,6 +11,9 @@ use tokio::sync::{mpsc, watch};
 /// Steps of a test that may wait for the driver; a test that is faster waits.
 const STEPS_WAITING: usize = 256;
 
+/// A command that came: the device and the values.
+pub type Written = (DeviceId, Vec<Reading>);
+
 /// What the driver does with commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
@@ -24,7 +27,7 @@ pub enum Policy {
 #[derive(Clone, Debug)]
 pub struct Hand {
     steps: mpsc::Sender<Vec<Change>>,
-    commands: Arc<Mutex<Vec<(DeviceId, Vec<Reading>)>>>,
+    commands: Arc<Mutex<Vec<Written>>>,
     policy: watch::Sender<Policy>,
 }
 
@@ -36,7 +39,7 @@ impl Hand {
     }
 
     /// Returns the commands that came so far.
-    pub fn commands(&self) -> Vec<(DeviceId, Vec<Reading>)> {
+    pub fn commands(&self) -> Vec<Written> {
         self.commands.lock().clone()
     }
 
@@ -51,7 +54,7 @@ impl Hand {
 pub struct HandDriver {
     devices: Vec<Device>,
     steps: mpsc::Receiver<Vec<Change>>,
-    commands: Arc<Mutex<Vec<(DeviceId, Vec<Reading>)>>>,
+    commands: Arc<Mutex<Vec<Written>>>,
     policy: watch::Receiver<Policy>,
 }
 

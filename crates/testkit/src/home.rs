@@ -29,10 +29,24 @@ impl TestHome {
     /// # Errors
     /// Where there is no free port, or a device is there twice.
     pub async fn start(devices: Vec<Device>) -> Result<Self, BindError> {
-        let key = DeviceKey::from_bytes(*b"k9Xq2mPz7LwT4vRb");
+        Self::start_at("127.0.0.1:0", devices, |_| {}).await
+    }
+
+    /// Serves some devices on a given address, that of a home which was stopped for example; `adjust`
+    /// changes the gateway's options.
+    ///
+    /// # Errors
+    /// Where the address is taken, or a device is there twice.
+    pub async fn start_at(
+        listen: &str,
+        devices: Vec<Device>,
+        adjust: impl FnOnce(&mut GatewayOptions),
+    ) -> Result<Self, BindError> {
+        let key = test_key();
         let (driver, hand) = HandDriver::new(devices);
-        let options = GatewayOptions::new("test-home", key.clone());
-        let gateway = Gateway::bind("127.0.0.1:0", options, vec![Box::new(driver)]).await?;
+        let mut options = GatewayOptions::new("test-home", key.clone());
+        adjust(&mut options);
+        let gateway = Gateway::bind(listen, options, vec![Box::new(driver)]).await?;
         let (address, stop) = (gateway.local_addr(), gateway.stop_token());
         let serving = tokio::spawn(gateway.run());
         Ok(Self {
@@ -44,6 +58,20 @@ impl TestHome {
         })
     }
 
+    /// Returns where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns where it listens, for clients.
+    pub fn endpoint(&self) -> Endpoint {
+        let host = self.address.ip().to_string();
+        match Endpoint::new(&host, self.address.port()) {
+            Ok(endpoint) => endpoint,
+            Err(error) => unreachable!("a bound address is an endpoint: {error}"),
+        }
+    }
+
     /// Connects a client; `adjust` changes its options.
     ///
     /// # Errors
@@ -52,11 +80,7 @@ impl TestHome {
         &self,
         adjust: impl FnOnce(&mut ClientOptions),
     ) -> Result<(Client, Feed), ClientError> {
-        let host = self.address.ip().to_string();
-        let mut options = match Endpoint::new(&host, self.address.port()) {
-            Ok(endpoint) => ClientOptions::new(endpoint, self.key.clone()),
-            Err(error) => unreachable!("a bound address is an endpoint: {error}"),
-        };
+        let mut options = ClientOptions::new(self.endpoint(), self.key.clone());
         adjust(&mut options);
         Client::connect(options).await
     }
@@ -67,6 +91,11 @@ impl TestHome {
         // A gateway that panicked has failed its test already.
         let _ = self.serving.await;
     }
+}
+
+/// Returns the device key of every [`TestHome`] that was not given another one.
+pub fn test_key() -> DeviceKey {
+    DeviceKey::from_bytes(*b"k9Xq2mPz7LwT4vRb")
 }
 
 /// Returns a home's devices, whether they are in reach, and their values, as text to compare.

@@ -11,7 +11,7 @@ mod home;
 mod patience;
 mod random;
 
-pub use hand::{Hand, HandDriver, Policy};
-pub use home::{TestHome, snapshot};
+pub use hand::{Hand, HandDriver, Policy, Written};
+pub use home::{TestHome, snapshot, test_key};
 pub use patience::eventually;
 pub use random::{Script, seeds, switches};

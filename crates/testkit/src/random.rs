@@ -72,6 +72,11 @@ impl Script {
         (0..count).filter_map(|_| self.change()).collect()
     }
 
+    /// Takes note of a change that the test makes itself.
+    pub fn note(&mut self, change: &Change) {
+        self.expected.apply(change, STAMP);
+    }
+
     fn change(&mut self) -> Option<Change> {
         let change = match self.random.u32(0..20) {
             0 => {

@@ -54,6 +54,8 @@ fn drain(feed: &mut Feed) -> Vec<String> {
             Some(FeedItem::Delete(id)) => format!("delete {id}"),
             Some(FeedItem::Missed { items }) => format!("missed {items}"),
             Some(FeedItem::Down(_)) => "down".to_owned(),
+            Some(FeedItem::Up) => "up".to_owned(),
+            Some(FeedItem::Synced) => "synced".to_owned(),
         });
     }
 }

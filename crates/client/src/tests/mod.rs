@@ -2,6 +2,7 @@
 
 mod following;
 mod handshake;
+mod keeper;
 mod liveness;
 mod requests;
 mod support;

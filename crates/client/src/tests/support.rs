@@ -280,6 +280,8 @@ pub(super) async fn items(feed: &mut Feed) -> Vec<String> {
             FeedItem::Upsert(device) => format!("upsert {}", show(&device)),
             FeedItem::Delete(id) => format!("delete {id}"),
             FeedItem::Missed { items } => format!("missed {items}"),
+            FeedItem::Up => "up".to_owned(),
+            FeedItem::Synced => "synced".to_owned(),
             FeedItem::Down(reason) => format!("down {:?}", reason.fault()),
         });
     }
