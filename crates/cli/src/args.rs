@@ -8,10 +8,11 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use hearthgate_client::Endpoint;
+use hearthgate_client::{DiscoveryOptions, Endpoint, EndpointError};
 use hearthgate_protocol::limits::{DEFAULT_PORT, SESSIONS_MAX};
 use hearthgate_protocol::variants::{KeyForm, Padding, Proof, ProofOver, Variants, Wire};
 
+use crate::commands::{DoctorArgs, GatewaysArgs, RecordArgs};
 use crate::duration;
 
 /// Both ends of the local protocol between a Tuya-enabled gateway and third-party systems.
@@ -72,6 +73,14 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Serves devices to third-party systems
     Gateway(Box<GatewayArgs>),
+    /// Lists the gateways that advertise themselves on this network
+    Discover(DiscoverArgs),
+    /// Names the layer that fails between here and a gateway, and what to do about it
+    Doctor(Box<DoctorArgs>),
+    /// Writes device profiles and a transcript of a live gateway
+    Record(Box<RecordArgs>),
+    /// Keeps the known gateways: names, keys, addresses
+    Gateways(Box<GatewaysArgs>),
     /// Lists the devices of a gateway
     Devices(DevicesArgs),
     /// Shows what devices declare about their data points
@@ -94,17 +103,22 @@ pub(crate) enum Command {
 /// Which gateway, and how to talk to it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct GatewayOptions {
-    /// The gateway: ws://HOST[:PORT][/PATH], port 8433 and path / where there is none.
+    /// The gateway: the name or uuid of a known one (`hearthgate gateways`), or `ws://HOST[:PORT][/PATH]`,
+    /// port 8433 and path / where there is none.
     #[arg(
         long,
-        value_name = "URL",
+        value_name = "NAME|UUID|URL",
         env = "HEARTHGATE_GATEWAY",
         help_heading = "Gateway"
     )]
-    pub(crate) gateway: Endpoint,
+    pub(crate) gateway: GatewayChoice,
     #[command(flatten)]
     pub(crate) key: KeyOptions,
-    /// How long to wait for the connection, and for each answer.
+    /// Where to listen for the advertisements of a known gateway without an address, UDP; repeatable
+    /// [default: 0.0.0.0 on 6669, 6666 and 6667].
+    #[arg(long, value_name = "ADDR:PORT", help_heading = "Gateway")]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// How long to wait for the connection, finding the gateway included, and for each answer.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse, help_heading = "Gateway")]
     pub(crate) timeout: Duration,
     /// The wire encoding; detected where it is not given. `plain` is detected on loopback only.
@@ -114,29 +128,51 @@ pub(crate) struct GatewayOptions {
     pub(crate) variants: VariantOptions,
 }
 
+/// Which gateway is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum GatewayChoice {
+    /// The one at this address.
+    Address(Endpoint),
+    /// The known one with this name or uuid.
+    Known(String),
+}
+
+impl FromStr for GatewayChoice {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        if text.contains("://") {
+            text.parse().map(Self::Address)
+        } else {
+            Ok(Self::Known(text.to_owned()))
+        }
+    }
+}
+
 /// Where the device key comes from.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct KeyOptions {
-    /// The file that holds the device key; `-` for standard input. Without it the key is HEARTHGATE_KEY.
+    /// The file that holds the device key; `-` for standard input. Without it the key is HEARTHGATE_KEY,
+    /// or that of a known gateway.
     #[arg(long, value_name = "FILE", help_heading = "Gateway")]
     pub(crate) key_file: Option<PathBuf>,
-    /// How the text of the key becomes 16 bytes.
-    #[arg(long, value_name = "FORM", default_value = "ascii", value_parser = choice::<KeyForm>(KeyForm::ALL, KeyForm::name), help_heading = "Variants of the protocol")]
-    pub(crate) key_form: KeyForm,
+    /// How the text of the key becomes 16 bytes [default: ascii].
+    #[arg(long, value_name = "FORM", value_parser = choice::<KeyForm>(KeyForm::ALL, KeyForm::name), help_heading = "Variants of the protocol")]
+    pub(crate) key_form: Option<KeyForm>,
 }
 
 /// Where real gateways may have chosen differently.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct VariantOptions {
-    /// What fills the last block of a message.
-    #[arg(long, value_name = "PADDING", default_value = "pkcs7", value_parser = choice::<Padding>(Padding::ALL, Padding::name), help_heading = "Variants of the protocol")]
-    pub(crate) padding: Padding,
-    /// How a side proves that it knows the key.
-    #[arg(long, value_name = "PROOF", default_value = "hmac", value_parser = choice::<Proof>(Proof::ALL, Proof::name), help_heading = "Variants of the protocol")]
-    pub(crate) proof: Proof,
-    /// What the proof is computed over.
-    #[arg(long, value_name = "OVER", default_value = "raw", value_parser = choice::<ProofOver>(ProofOver::ALL, ProofOver::name), help_heading = "Variants of the protocol")]
-    pub(crate) proof_over: ProofOver,
+    /// What fills the last block of a message [default: pkcs7].
+    #[arg(long, value_name = "PADDING", value_parser = choice::<Padding>(Padding::ALL, Padding::name), help_heading = "Variants of the protocol")]
+    pub(crate) padding: Option<Padding>,
+    /// How a side proves that it knows the key [default: hmac].
+    #[arg(long, value_name = "PROOF", value_parser = choice::<Proof>(Proof::ALL, Proof::name), help_heading = "Variants of the protocol")]
+    pub(crate) proof: Option<Proof>,
+    /// What the proof is computed over [default: raw].
+    #[arg(long, value_name = "OVER", value_parser = choice::<ProofOver>(ProofOver::ALL, ProofOver::name), help_heading = "Variants of the protocol")]
+    pub(crate) proof_over: Option<ProofOver>,
     /// The request path of the WebSocket: what a client asks for, and the only one that a gateway takes.
     #[arg(long, value_name = "PATH", value_parser = path, help_heading = "Variants of the protocol")]
     pub(crate) path: Option<String>,
@@ -145,10 +181,15 @@ pub(crate) struct VariantOptions {
 impl VariantOptions {
     /// Returns the choices that the protocol crate takes.
     pub(crate) fn variants(&self) -> Variants {
+        self.over(Variants::default())
+    }
+
+    /// Returns the choices that are given, and otherwise those that are known.
+    pub(crate) fn over(&self, known: Variants) -> Variants {
         Variants {
-            padding: self.padding,
-            proof: self.proof,
-            proof_over: self.proof_over,
+            padding: self.padding.unwrap_or(known.padding),
+            proof: self.proof.unwrap_or(known.proof),
+            proof_over: self.proof_over.unwrap_or(known.proof_over),
         }
     }
 }
@@ -237,6 +278,24 @@ pub(crate) struct GatewayArgs {
     pub(crate) path: Option<String>,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hearthgate discover
+  hearthgate discover --listen 127.0.0.1:6669 --timeout 6s --json | jq -r '.[].address'
+
+An advertisement is a hint and no proof: whoever answers there must still know the device key.")]
+pub(crate) struct DiscoverArgs {
+    /// Where to listen, UDP; repeatable. Broadcasts are heard on 0.0.0.0, not on the address of one interface.
+    #[arg(long, value_name = "ADDR:PORT", help = format!("Where to listen, UDP; repeatable. Broadcasts are heard on 0.0.0.0, not on the address of one interface [default: {}]", default_discovery()))]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// How long to listen; Ctrl-C ends it early with what was heard.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
+    pub(crate) timeout: Duration,
+    /// Prints an array of `{uuid, address, port, first_seen, last_seen, frame, packets}`.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// Names of devices.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct NameOptions {
@@ -314,7 +373,8 @@ pub(crate) struct WatchArgs {
     pub(crate) gateway: GatewayOptions,
     #[command(flatten)]
     pub(crate) names: NameOptions,
-    /// Prints every event as it came, one compact object a line.
+    /// Prints every event as it came, one compact object a line; between them, where the connection is
+    /// lost and made again, `{"type":"link","state":"down","reason":..}` and `{"type":"link","state":"up"}`.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -332,7 +392,10 @@ pub(crate) enum ConfigCommand {
 }
 
 /// Makes a parser that lists the choices in help and errors.
-fn choice<T>(all: &'static [T], name: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
+pub(crate) fn choice<T>(
+    all: &'static [T],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T>
 where
     T: Copy + FromStr + Send + Sync + 'static,
     T::Err: std::error::Error + Send + Sync + 'static,
@@ -371,4 +434,11 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
 /// Returns where a gateway listens by default.
 pub(crate) fn default_listen() -> String {
     format!("127.0.0.1:{DEFAULT_PORT}")
+}
+
+/// Returns where advertisements are listened for by default.
+fn default_discovery() -> String {
+    let listen = DiscoveryOptions::default().listen;
+    let texts: Vec<String> = listen.iter().map(ToString::to_string).collect();
+    texts.join(", ")
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use hearthgate_client::{ClientError, Fault};
+use hearthgate_hub::FileError;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 
@@ -73,6 +74,17 @@ impl From<ClientError> for Failure {
         Self {
             code,
             error: error.into(),
+        }
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Access { .. } | FileError::InUse { .. } => Self::local(error),
+            FileError::Content { .. } | FileError::NoHome { .. } | FileError::Refused(_) => {
+                Self::usage(error)
+            }
         }
     }
 }

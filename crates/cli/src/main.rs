@@ -7,6 +7,7 @@ mod config;
 mod duration;
 mod exit;
 mod key;
+mod known;
 mod logging;
 mod names;
 mod output;

@@ -30,6 +30,7 @@
 //! ```
 
 mod driver;
+mod values;
 mod virtual_home;
 pub mod demo;
 mod demo_driver;
@@ -56,4 +57,5 @@ pub use listener::SessionLimits;
 pub use registry::{Registry, StartError};
 pub use store::{StateFolder, StoreError, default_state_root};
 pub use throttle::Throttle;
+pub use values::ValueStore;
 pub use virtual_home::{ProfilesError, VirtualHome};

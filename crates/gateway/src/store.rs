@@ -1,4 +1,4 @@
-//! The state folder: one sub-folder per gateway uuid, with its key and a lock.
+//! The state folder: one sub-folder per gateway uuid, with its key, its values and a lock.
 //!
 //! A uuid is made once and kept in `gateway-uuid` beside the sub-folders.
 
@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use hearthgate_protocol::beacon::is_valid_uuid;
 use hearthgate_protocol::crypto::{DeviceKey, KeyError};
 use hearthgate_protocol::variants::KeyForm;
+
+use crate::values::ValueStore;
 
 const UUID_FILE: &str = "gateway-uuid";
 const KEY_FILE: &str = "key";
@@ -116,6 +118,15 @@ impl StateFolder {
     /// Returns the gateway's uuid.
     pub fn uuid(&self) -> &str {
         &self.uuid
+    }
+
+    /// Opens the values of virtual devices in it, or makes an empty store. One that is damaged is set
+    /// aside, with a line in the log.
+    ///
+    /// # Errors
+    /// Where folder or disk do not allow it.
+    pub fn open_values(&self) -> Result<ValueStore, StoreError> {
+        ValueStore::open(&self.path)
     }
 
     /// Returns where the key is, or would be.
@@ -259,7 +270,7 @@ fn write_new(path: &Path, content: &str) -> Result<(), StoreError> {
     outcome
 }
 
-fn access(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+pub(crate) fn access(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     let path = path.to_owned();
     move |source| StoreError::Access {
         action,

@@ -64,6 +64,10 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
             "the configuration is right: {devices} devices"
         ))?);
     }
+    let home = match &identity.folder {
+        Some(folder) => home.with_values(folder.open_values().map_err(refused)?),
+        None => home,
+    };
     let mut signals = Signals::new()?;
     let gateway = Gateway::bind(&listen, options, vec![Box::new(home)]).await;
     let gateway = gateway.map_err(|error| match error {
@@ -90,7 +94,8 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
 /// Who the gateway is, and the lock that keeps others from being it.
 struct Identity {
     uuid: String,
-    _folder: Option<StateFolder>,
+    /// Where key and values are kept; nowhere with `--state none`.
+    folder: Option<StateFolder>,
 }
 
 fn identity(
@@ -109,20 +114,8 @@ fn identity(
             Some(uuid) => uuid.clone(),
             None => random_uuid()?,
         };
-        return Ok((
-            Identity {
-                uuid,
-                _folder: None,
-            },
-            device_key,
-        ));
+        return Ok((Identity { uuid, folder: None }, device_key));
     }
-    let refused = |error: StoreError| match error {
-        StoreError::Random(_) | StoreError::Access { .. } | StoreError::InUse { .. } => {
-            Failure::local(error)
-        }
-        StoreError::Content { .. } | StoreError::NoHome => Failure::usage(error),
-    };
     let root = match &args.state {
         Some(root) => root.clone(),
         None => default_state_root().map_err(refused)?,
@@ -144,10 +137,19 @@ fn identity(
     Ok((
         Identity {
             uuid: folder.uuid().to_owned(),
-            _folder: Some(folder),
+            folder: Some(folder),
         },
         device_key,
     ))
+}
+
+fn refused(error: StoreError) -> Failure {
+    match error {
+        StoreError::Random(_) | StoreError::Access { .. } | StoreError::InUse { .. } => {
+            Failure::local(error)
+        }
+        StoreError::Content { .. } | StoreError::NoHome => Failure::usage(error),
+    }
 }
 
 fn random_uuid() -> Result<String, Failure> {

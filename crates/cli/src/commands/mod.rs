@@ -2,20 +2,30 @@
 
 mod config;
 mod demo;
+mod discover;
+mod doctor;
 mod gateway;
+mod gateways;
 mod read;
+mod record;
 mod set;
 mod table;
+mod target;
 mod watch;
 
 use std::future::Future;
 
 use clap::CommandFactory;
-use hearthgate_client::{Client, ClientError, ClientOptions, Feed};
+use hearthgate_client::{Client, ClientError, Feed};
+
+pub(crate) use doctor::DoctorArgs;
+pub(crate) use gateways::GatewaysArgs;
+pub(crate) use record::RecordArgs;
 
 use crate::args::{Cli, Command, GatewayOptions};
 use crate::exit::Failure;
-use crate::{key, logging};
+use crate::known::Meant;
+use crate::logging;
 
 /// Runs the command.
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
@@ -29,6 +39,10 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Demo(args) => in_runtime(demo::run(args)),
         Command::Gateway(args) => in_runtime(gateway::run(*args)),
+        Command::Discover(args) => in_runtime(discover::run(args)),
+        Command::Doctor(args) => in_runtime(doctor::run(*args)),
+        Command::Record(args) => in_runtime(record::run(*args)),
+        Command::Gateways(args) => gateways::run(*args),
         Command::Devices(args) => in_runtime(read::devices(args)),
         Command::Schema(args) => in_runtime(read::schema(args)),
         Command::Status(args) => in_runtime(read::status(args)),
@@ -55,23 +69,7 @@ fn in_runtime(command: impl Future<Output = Result<(), Failure>>) -> Result<(), 
 
 /// Connects as the options say. A command that only reads what it shows needs no mirror.
 async fn connect(options: &GatewayOptions, mirror: bool) -> Result<(Client, Feed), Failure> {
-    let device_key = key::required(options.key.key_file.as_deref(), options.key.key_form)?;
-    let endpoint = match &options.variants.path {
-        Some(path) => options
-            .gateway
-            .clone()
-            .with_path(path)
-            .map_err(Failure::usage)?,
-        None => options.gateway.clone(),
-    };
-    let mut client = ClientOptions::new(endpoint, device_key);
-    client.wire = options.wire;
-    client.variants = options.variants.variants();
-    client.connect_timeout = options.timeout;
-    client.request_timeout = options.timeout;
-    client.keep_json = true;
-    client.mirror = mirror;
-    Ok(Client::connect(client).await?)
+    Meant::find(options)?.connect(mirror).await
 }
 
 /// Says goodbye whatever the outcome was.

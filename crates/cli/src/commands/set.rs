@@ -59,7 +59,7 @@ async fn write(
     }
     if let Err(error) = outcome {
         return Err(ClientError::Refused {
-            gateway: args.gateway.gateway.to_string().into(),
+            gateway: client.gateway().into(),
             error,
         }
         .into());

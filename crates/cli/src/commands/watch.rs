@@ -1,4 +1,5 @@
-//! `hearthgate watch`: events as they come, until it is interrupted.
+//! `hearthgate watch`: events as they come, until it is interrupted. It survives restarts of the gateway
+//! and says so in its stream; events are never repeated.
 
 use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,9 +10,10 @@ use hearthgate_protocol::wire::{Event, EventKind};
 use tracing::warn;
 
 use super::gateway::Signals;
-use super::{closing, connect, ended, table};
+use super::{closing, table};
 use crate::args::WatchArgs;
 use crate::exit::Failure;
+use crate::known::Meant;
 use crate::names::Names;
 use crate::{output, select};
 
@@ -19,7 +21,10 @@ use crate::{output, select};
 pub(super) async fn run(args: WatchArgs) -> Result<(), Failure> {
     let names = Names::load(&args.names.names)?;
     let mut signals = Signals::new()?;
-    let (client, mut feed) = connect(&args.gateway, true).await?;
+    let (client, mut feed) = tokio::select! {
+        _ = signals.next() => return Ok(()),
+        kept = Meant::find(&args.gateway)?.keep() => kept?,
+    };
     let outcome = async {
         let known = client.devices().await?;
         let watched = if args.devices.is_empty() {
@@ -53,8 +58,15 @@ struct Watch<'a> {
 
 impl Watch<'_> {
     async fn run(&self, feed: &mut Feed) -> Result<(), Failure> {
+        let mut is_down = false;
         while let Some(item) = feed.next().await {
             match item {
+                FeedItem::Down(reason) => {
+                    is_down = true;
+                    self.down(&reason.to_string())?;
+                }
+                // The first one is no news.
+                FeedItem::Up if std::mem::take(&mut is_down) => self.up()?,
                 FeedItem::Event { event, json, .. } if self.is_watched(&event) => {
                     match json.filter(|_| self.json) {
                         Some(json) => output::line(&compact(&json))?,
@@ -64,11 +76,31 @@ impl Watch<'_> {
                 FeedItem::Missed { items } => {
                     warn!("{items} events were skipped: standard output was not read fast enough");
                 }
-                FeedItem::Down(_) => break,
                 _ => {}
             }
         }
-        Err(ended(self.client).await.into())
+        Err(self.client.closed().await.into())
+    }
+
+    fn down(&self, reason: &str) -> Result<(), Failure> {
+        let line = if self.json {
+            let reason = serde_json::to_string(reason).unwrap_or_default();
+            format!(r#"{{"type":"link","state":"down","reason":{reason}}}"#)
+        } else {
+            // Whole, but nothing in it steers the terminal.
+            let reason = reason.replace(char::is_control, "\u{fffd}");
+            format!("{} link down: {reason}", clock())
+        };
+        Ok(output::line(&line)?)
+    }
+
+    fn up(&self) -> Result<(), Failure> {
+        let line = if self.json {
+            r#"{"type":"link","state":"up"}"#.to_owned()
+        } else {
+            format!("{} link up", clock())
+        };
+        Ok(output::line(&line)?)
     }
 
     fn is_watched(&self, event: &Event) -> bool {

@@ -1,8 +1,8 @@
 //! Profile files: loading them, and keeping the last good version of each.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use hearthgate_protocol::model::DeviceId;
@@ -10,6 +10,7 @@ use hearthgate_protocol::wire::{Profile, ProfileError};
 use tracing::warn;
 
 use super::edits::{Edit, edits};
+use crate::values::FileTimes;
 
 /// Why profiles cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +79,8 @@ pub(super) struct ProfileFiles {
 struct Loaded {
     content: String,
     profile: Profile,
+    /// When this content was read first.
+    times: FileTimes,
 }
 
 impl ProfileFiles {
@@ -91,11 +94,11 @@ impl ProfileFiles {
         let mut broken = Vec::new();
         let mut devices: BTreeMap<DeviceId, PathBuf> = BTreeMap::new();
         for path in list_files(roots)? {
-            let bytes = fs::read(&path).map_err(|source| ProfilesError::Read {
+            let (times, bytes) = read(&path).map_err(|source| ProfilesError::Read {
                 path: path.clone(),
                 source,
             })?;
-            match parse(&path, bytes) {
+            match parse(&path, times, bytes) {
                 Ok(loaded) => {
                     let device = loaded.profile.device.clone();
                     if let Some(other) = devices.get(&device) {
@@ -125,8 +128,8 @@ impl ProfileFiles {
         self.folders.clone()
     }
 
-    pub(super) fn profiles(&self) -> impl Iterator<Item = &Profile> {
-        self.files.values().map(|loaded| &loaded.profile)
+    pub(super) fn profiles(&self) -> impl Iterator<Item = (&Profile, FileTimes)> {
+        profiles(&self.files)
     }
 
     /// Reads all files again. A broken one keeps its last good version, with one line in the log; one
@@ -173,9 +176,12 @@ impl ProfileFiles {
             }
         }
         self.told = problems.tell(&self.told);
-        let then = before.values().map(|loaded| &loaded.profile);
-        edits(then, self.profiles())
+        edits(profiles(&before), self.profiles())
     }
+}
+
+fn profiles(files: &BTreeMap<PathBuf, Loaded>) -> impl Iterator<Item = (&Profile, FileTimes)> {
+    files.values().map(|loaded| (&loaded.profile, loaded.times))
 }
 
 /// A file that wants to describe its device.
@@ -259,7 +265,7 @@ fn list_again(
 }
 
 fn read_again(path: &Path, known: Option<&Loaded>) -> Result<Loaded, (String, String)> {
-    let bytes = fs::read(path).map_err(|error| {
+    let (times, bytes) = read(path).map_err(|error| {
         let problem = format!("cannot read {}: {error}", path.display());
         (error.to_string(), problem)
     })?;
@@ -267,15 +273,28 @@ fn read_again(path: &Path, known: Option<&Loaded>) -> Result<Loaded, (String, St
         return Ok(known.clone());
     }
     let content = String::from_utf8_lossy(&bytes).into_owned();
-    parse(path, bytes).map_err(|problem| (content, problem.to_string()))
+    parse(path, times, bytes).map_err(|problem| (content, problem.to_string()))
 }
 
-fn parse(path: &Path, bytes: Vec<u8>) -> Result<Loaded, BrokenProfile> {
+/// Reads a file; an edit during that is later than the times.
+fn read(path: &Path) -> io::Result<(FileTimes, Vec<u8>)> {
+    let mut file = File::open(path)?;
+    let times = FileTimes::now(&file.metadata()?);
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok((times, bytes))
+}
+
+fn parse(path: &Path, times: FileTimes, bytes: Vec<u8>) -> Result<Loaded, BrokenProfile> {
     let content = String::from_utf8(bytes).map_err(|_| BrokenProfile::NotText {
         path: path.to_owned(),
     })?;
     match Profile::parse(&content) {
-        Ok(profile) => Ok(Loaded { content, profile }),
+        Ok(profile) => Ok(Loaded {
+            content,
+            profile,
+            times,
+        }),
         Err(error) => Err(BrokenProfile::Malformed {
             path: path.to_owned(),
             error,

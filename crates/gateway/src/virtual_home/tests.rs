@@ -2,6 +2,7 @@
 
 mod edits;
 mod folders;
+mod memory;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,183 @@
+//! Which gateway the commands that diagnose look at, and how: by address, by advertisement, or as it is
+//! known; with the text of the key, since how it becomes 16 bytes may be the question.
+
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use hearthgate_client::{DiscoveryOptions, Endpoint};
+use hearthgate_diagnose::{KeyText, Options, Target};
+use hearthgate_hub::{Directory, KnownGateway};
+use hearthgate_protocol::variants::{KeyForm, Wire};
+
+use crate::args::{self, GatewayChoice, KeyOptions, VariantOptions};
+use crate::exit::Failure;
+use crate::{duration, key};
+
+/// The environment variable that names the gateway where no option does.
+const GATEWAY_VARIABLE: &str = "HEARTHGATE_GATEWAY";
+/// More than any key and its line end have.
+const LONGEST_KEY: u64 = 1024;
+
+/// Which gateway, and how to talk to it.
+#[derive(Debug, Args)]
+pub(crate) struct TargetOptions {
+    /// The gateway: the name or uuid of a known one (`hearthgate gateways`), or `ws://HOST[:PORT][/PATH]`,
+    /// port 8433 and path / where there is none [env: HEARTHGATE_GATEWAY].
+    #[arg(
+        long,
+        value_name = "NAME|UUID|URL",
+        conflicts_with = "uuid",
+        help_heading = "Gateway"
+    )]
+    gateway: Option<GatewayChoice>,
+    /// The gateway, found by its advertisements.
+    #[arg(long, value_name = "ID", value_parser = args::uuid, help_heading = "Gateway")]
+    uuid: Option<String>,
+    /// Where to listen for advertisements, UDP; repeatable [default: 0.0.0.0 on 6669, 6666 and 6667].
+    #[arg(long, value_name = "ADDR:PORT", help_heading = "Gateway")]
+    listen: Vec<SocketAddr>,
+    #[command(flatten)]
+    key: KeyOptions,
+    /// How long to wait in each layer, and for each answer.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse, help_heading = "Gateway")]
+    timeout: Duration,
+    /// The wire encoding; detected where it is not given. `plain` is detected on loopback only.
+    #[arg(long, value_name = "WIRE", value_parser = args::choice::<Wire>(Wire::ALL, Wire::name), help_heading = "Variants of the protocol")]
+    wire: Option<Wire>,
+    #[command(flatten)]
+    variants: VariantOptions,
+}
+
+impl TargetOptions {
+    /// Finds out which gateway is meant, reads its key, and makes options of defaults for everything
+    /// else. `any_form`: whether the form of the key is to be found out.
+    pub(super) fn options(&self, any_form: bool) -> Result<Options, Failure> {
+        let (choice, known) = self.meant()?;
+        let text = match key_text(self.key.key_file.as_deref())? {
+            Some(text) => text,
+            None => known_key(known.as_ref())?,
+        };
+        let known_form = known.as_ref().and_then(|known| known.key_form);
+        let form = self.key.key_form.or(known_form).unwrap_or_default();
+        if !any_form {
+            text.check(form).map_err(Failure::usage)?;
+        }
+        let variants = known.as_ref().map(KnownGateway::variants);
+        let wire = known.as_ref().and_then(|known| known.wire);
+        let mut options = Options::new(self.target(choice, known.as_ref())?, text);
+        options.key_form = form;
+        options.wire = self.wire.or(wire);
+        options.variants = self.variants.over(variants.unwrap_or_default());
+        options.timeout = self.timeout;
+        Ok(options)
+    }
+
+    /// Returns the gateway that is named, and what is known of it.
+    fn meant(&self) -> Result<(Choice, Option<KnownGateway>), Failure> {
+        let directory = || Directory::load(&Directory::default_path()?);
+        if let Some(uuid) = &self.uuid {
+            // It need not be known; then its key is given.
+            let known = directory().ok();
+            let known = known.and_then(|known| known.find(uuid).ok().cloned());
+            let known = known.filter(|known| known.uuid == *uuid);
+            return Ok((Choice::Uuid(uuid.clone()), known));
+        }
+        let gateway = match (&self.gateway, std::env::var(GATEWAY_VARIABLE)) {
+            (Some(gateway), _) => gateway.clone(),
+            (None, Ok(text)) => text
+                .parse()
+                .map_err(|error| Failure::usage(format!("{GATEWAY_VARIABLE}: {error}")))?,
+            (None, Err(_)) => {
+                return Err(Failure::usage(
+                    "which gateway? Give --gateway ws://ADDRESS, the name of a known one, or --uuid ID \
+                     to find it by its advertisements; `hearthgate discover` lists them",
+                ));
+            }
+        };
+        match gateway {
+            GatewayChoice::Address(endpoint) => Ok((Choice::Address(endpoint), None)),
+            GatewayChoice::Known(name) => {
+                let known = directory()?.find(&name)?.clone();
+                let choice = match known.endpoint() {
+                    Some(endpoint) => Choice::Address(endpoint),
+                    None => Choice::Uuid(known.uuid.clone()),
+                };
+                Ok((choice, Some(known)))
+            }
+        }
+    }
+
+    fn target(&self, choice: Choice, known: Option<&KnownGateway>) -> Result<Target, Failure> {
+        let known_path = known.and_then(|known| known.path.clone());
+        match choice {
+            Choice::Address(endpoint) => Ok(Target::Address(match &self.variants.path {
+                Some(path) => endpoint.with_path(path).map_err(Failure::usage)?,
+                None => endpoint,
+            })),
+            Choice::Uuid(uuid) => {
+                let mut listen = DiscoveryOptions::default();
+                if !self.listen.is_empty() {
+                    listen.listen.clone_from(&self.listen);
+                }
+                let path = self.variants.path.clone().or(known_path);
+                Ok(Target::Uuid { uuid, listen, path })
+            }
+        }
+    }
+}
+
+/// By what a gateway is found.
+enum Choice {
+    Address(Endpoint),
+    Uuid(String),
+}
+
+/// Returns the text of a known gateway's key; an error says where a key can come from.
+fn known_key(known: Option<&KnownGateway>) -> Result<KeyText, Failure> {
+    let Some(known) = known.filter(|known| known.has_key()) else {
+        // Fails as all commands do.
+        key::required(None, KeyForm::default())?;
+        return Err(Failure::usage("no device key"));
+    };
+    let inline = known.clone().with_key_inline()?;
+    // The directory shows a key in one way only: as an export.
+    let export = Directory::text(&[inline]);
+    let table: toml::Table = export.parse().map_err(Failure::usage)?;
+    let gateways = table.values().filter_map(|value| value.as_array());
+    let key = gateways
+        .flatten()
+        .find_map(|gateway| gateway.get("key")?.as_str());
+    KeyText::parse(key.unwrap_or_default())
+        .map_err(|error| Failure::usage(format!("the gateway {}: its key: {error}", known.name)))
+}
+
+/// Reads the text of the key, if one was given.
+fn key_text(file: Option<&Path>) -> Result<Option<KeyText>, Failure> {
+    let (content, origin) = match file {
+        None => match std::env::var_os(key::VARIABLE) {
+            Some(value) => (value.into_encoded_bytes(), key::VARIABLE.to_owned()),
+            None => return Ok(None),
+        },
+        Some(path) if path == Path::new("-") => {
+            let mut content = Vec::new();
+            let read = io::stdin().take(LONGEST_KEY).read_to_end(&mut content);
+            read.map_err(|error| {
+                Failure::usage(format!("cannot read the key from standard input: {error}"))
+            })?;
+            (content, "standard input".to_owned())
+        }
+        Some(path) => {
+            let content = std::fs::read(path).map_err(|error| {
+                let path = path.display();
+                Failure::usage(format!("cannot read the key file {path}: {error}"))
+            })?;
+            (content, path.display().to_string())
+        }
+    };
+    KeyText::parse_file(&content)
+        .map(Some)
+        .map_err(|error| Failure::usage(format!("{origin}: {error}")))
+}
