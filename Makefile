@@ -9,14 +9,14 @@ CARGO_DENY_VERSION := 0.20.2
 export HEARTHGATE_BIN := $(CURDIR)/target/debug/hearthgate
 
 .DEFAULT_GOAL := help
-.PHONY: help check test demo fmt clippy docs deny unit e2e tools
+.PHONY: help check test demo fmt clippy docs deny unit e2e fuzz fuzz-check
 
 help: ## Lists the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 check: fmt clippy unit ## The inner loop: format, clippy, unit tests
 
-test: fmt clippy docs deny unit e2e ## Everything, as CI runs it; installs what it needs
+test: fmt clippy docs deny unit e2e fuzz-check ## Everything, as CI runs it; installs what it needs
 
 demo: ## Shows a gateway and a client over the real protocol
 	cargo run --release -- demo
@@ -48,6 +48,20 @@ unit: ## All Rust tests: with nextest where it is installed, doc tests besides
 e2e: $(VENV)/ready ## The independent second implementation against the binary
 	cargo build --locked --bin hearthgate
 	$(VENV)/bin/python -m pytest e2e --quiet
+
+fuzz-check: ## Compiles the fuzz targets and replays their corpus
+	CARGO_TARGET_DIR=target/fuzz cargo check --manifest-path fuzz/Cargo.toml --all-features --locked --quiet
+	CARGO_TARGET_DIR=target/fuzz cargo test --manifest-path fuzz/Cargo.toml --locked --quiet
+
+fuzz: $(TOOLS)/bin/cargo-fuzz ## Runs each fuzz target for a minute
+	@set -e; for target in frame message schema beacon handshake; do \
+		echo "== $$target"; \
+		RUSTC_BOOTSTRAP=1 $(TOOLS)/bin/cargo-fuzz run --fuzz-dir fuzz --target-dir target/fuzz --features fuzzing $$target -- -max_total_time=60; \
+	done
+
+$(TOOLS)/bin/cargo-fuzz:
+	cargo install --locked --quiet --root $(TOOLS) --target-dir target/tools/build cargo-fuzz
+	rm -rf target/tools/build
 
 $(VENV)/ready: e2e/requirements.txt
 	$(PYTHON) -m venv $(VENV) || (apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV))

@@ -10,9 +10,11 @@ WRONG_KEY_TEXT = "another key here"
 
 
 def write_key(path: Path, text: str, ending: str = "\n") -> Path:
-    path.write_bytes((text + ending).encode())
-    path.chmod(0o600)
-    return path
+    """Writes or replaces a key at one stroke: a program that reads it meanwhile sees the one or the other."""
+    draft = path.with_name(f"{path.name}.draft")
+    draft.write_bytes((text + ending).encode())
+    draft.chmod(0o600)
+    return draft.replace(path)
 
 
 def write_profiles(folder: Path, devices: list[Profile]) -> Path:

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use hearthgate_protocol::crypto::DeviceKey;
 use hearthgate_protocol::variants::KeyForm;
+use zeroize::Zeroizing;
 
 use crate::exit::Failure;
 
@@ -17,35 +18,41 @@ const LONGEST: u64 = 1024;
 
 /// Reads the key that was given, if one was.
 pub(crate) fn read(file: Option<&Path>, form: KeyForm) -> Result<Option<DeviceKey>, Failure> {
+    let Some((content, origin)) = content(file)? else {
+        return Ok(None);
+    };
+    match DeviceKey::parse_file(&content, form) {
+        Ok(key) => Ok(Some(key)),
+        Err(error) => Err(Failure::usage(format!("{origin}: {error}"))),
+    }
+}
+
+/// Reads the bytes that were given as the key, and says where they come from, for errors.
+pub(crate) fn content(
+    file: Option<&Path>,
+) -> Result<Option<(Zeroizing<Vec<u8>>, String)>, Failure> {
     let (content, origin) = match file {
         Some(path) if path == Path::new("-") => {
             let mut content = Vec::new();
-            io::stdin()
-                .take(LONGEST)
-                .read_to_end(&mut content)
-                .map_err(|error| {
-                    Failure::usage(format!("cannot read the key from standard input: {error}"))
-                })?;
+            let read = io::stdin().take(LONGEST).read_to_end(&mut content);
+            read.map_err(|error| {
+                Failure::usage(format!("cannot read the key from standard input: {error}"))
+            })?;
             (content, "standard input".to_owned())
         }
         Some(path) => {
+            let path_shown = path.display();
             let content = fs::read(path).map_err(|error| {
-                Failure::usage(format!(
-                    "cannot read the key file {}: {error}",
-                    path.display()
-                ))
+                Failure::usage(format!("cannot read the key file {path_shown}: {error}"))
             })?;
-            (content, path.display().to_string())
+            (content, path_shown.to_string())
         }
         None => match std::env::var_os(VARIABLE) {
             Some(value) => (value.into_encoded_bytes(), VARIABLE.to_owned()),
             None => return Ok(None),
         },
     };
-    match DeviceKey::parse_file(&content, form) {
-        Ok(key) => Ok(Some(key)),
-        Err(error) => Err(Failure::usage(format!("{origin}: {error}"))),
-    }
+    Ok(Some((Zeroizing::new(content), origin)))
 }
 
 /// Reads the key that a command cannot do without.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hearthgate_protocol::model::{Device, Source, Stamp};
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 use crate::demo::DemoHome;
 use crate::driver::{Command, CommandFault, Driver, DriverPort, Reports};
@@ -17,14 +18,30 @@ const TICK: Duration = Duration::from_millis(250);
 /// A driver for the simulated home of the demonstration.
 pub struct DemoDriver {
     home: DemoHome,
+    /// Life begins when this is cancelled.
+    begin: CancellationToken,
 }
 
 impl DemoDriver {
     /// Makes a home; the same seed makes the same life.
     pub fn new(seed: u64) -> Self {
+        let driver = Self::still(seed);
+        driver.begin.cancel();
+        driver
+    }
+
+    /// Makes a home that stands still, but for commands, until its [`DemoDriver::begin_token`] is
+    /// cancelled: whoever is to see its life from the first moment on has time to connect.
+    pub fn still(seed: u64) -> Self {
         Self {
             home: DemoHome::new(seed),
+            begin: CancellationToken::new(),
         }
+    }
+
+    /// Returns what lets the home live, once it is cancelled.
+    pub fn begin_token(&self) -> CancellationToken {
+        self.begin.clone()
     }
 
     /// Returns id and name of each device.
@@ -80,12 +97,17 @@ impl Driver for DemoDriver {
 
     fn run(mut self: Box<Self>, mut port: DriverPort) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
+            let begin = self.begin.clone();
             let mut ticks = tokio::time::interval(TICK);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
+                let tick = async {
+                    begin.cancelled().await;
+                    ticks.tick().await;
+                };
                 tokio::select! {
                     () = port.stop.cancelled() => return,
-                    _ = ticks.tick() => {
+                    () = tick => {
                         let changes = self.home.tick(TICK);
                         if !changes.is_empty() {
                             port.reports.send(changes).await;

@@ -35,7 +35,8 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let key_text = throw_away_key()?;
     let device_key = DeviceKey::parse(&key_text, KeyForm::Ascii).map_err(Failure::local)?;
-    let driver = DemoDriver::new(seed);
+    let driver = DemoDriver::still(seed);
+    let begin = driver.begin_token();
     let names: Names = driver.names().into_iter().collect();
     let options = GatewayOptions::new("hearthgate-demo", device_key.clone());
     let listen = args.listen.to_string();
@@ -48,6 +49,8 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), Failure> {
     let endpoint: Endpoint = format!("ws://{address}").parse().map_err(Failure::local)?;
     let (client, mut feed) = Client::connect(ClientOptions::new(endpoint, device_key)).await?;
     client.synced().await?;
+    // From here on every moment of the home is seen.
+    begin.cancel();
     let intro = intro(&key_text, &address.to_string(), seed);
     let show = async {
         if std::io::stdout().is_terminal() {

@@ -1,7 +1,6 @@
 //! Which gateway the commands that diagnose look at, and how: by address, by advertisement, or as it is
 //! known; with the text of the key, since how it becomes 16 bytes may be the question.
 
-use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -18,8 +17,6 @@ use crate::{duration, key};
 
 /// The environment variable that names the gateway where no option does.
 const GATEWAY_VARIABLE: &str = "HEARTHGATE_GATEWAY";
-/// More than any key and its line end have.
-const LONGEST_KEY: u64 = 1024;
 
 /// Which gateway, and how to talk to it.
 #[derive(Debug, Args)]
@@ -142,40 +139,15 @@ fn known_key(known: Option<&KnownGateway>) -> Result<KeyText, Failure> {
         key::required(None, KeyForm::default())?;
         return Err(Failure::usage("no device key"));
     };
-    let inline = known.clone().with_key_inline()?;
-    // The directory shows a key in one way only: as an export.
-    let export = Directory::text(&[inline]);
-    let table: toml::Table = export.parse().map_err(Failure::usage)?;
-    let gateways = table.values().filter_map(|value| value.as_array());
-    let key = gateways
-        .flatten()
-        .find_map(|gateway| gateway.get("key")?.as_str());
-    KeyText::parse(key.unwrap_or_default())
+    let text = known.key_text()?.unwrap_or_default();
+    KeyText::parse(&text)
         .map_err(|error| Failure::usage(format!("the gateway {}: its key: {error}", known.name)))
 }
 
 /// Reads the text of the key, if one was given.
 fn key_text(file: Option<&Path>) -> Result<Option<KeyText>, Failure> {
-    let (content, origin) = match file {
-        None => match std::env::var_os(key::VARIABLE) {
-            Some(value) => (value.into_encoded_bytes(), key::VARIABLE.to_owned()),
-            None => return Ok(None),
-        },
-        Some(path) if path == Path::new("-") => {
-            let mut content = Vec::new();
-            let read = io::stdin().take(LONGEST_KEY).read_to_end(&mut content);
-            read.map_err(|error| {
-                Failure::usage(format!("cannot read the key from standard input: {error}"))
-            })?;
-            (content, "standard input".to_owned())
-        }
-        Some(path) => {
-            let content = std::fs::read(path).map_err(|error| {
-                let path = path.display();
-                Failure::usage(format!("cannot read the key file {path}: {error}"))
-            })?;
-            (content, path.display().to_string())
-        }
+    let Some((content, origin)) = key::content(file)? else {
+        return Ok(None);
     };
     KeyText::parse_file(&content)
         .map(Some)

@@ -1,12 +1,13 @@
 //! What an edit of the files means for the devices.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hearthgate_protocol::model::{Change, Device, DeviceId, Home, Reading, Stamp};
 use hearthgate_protocol::wire::Profile;
 use tracing::info;
 
-use super::device_with;
+use super::{bare, bare_with};
 use crate::values::FileTimes;
 
 /// What an edit of the files did to one device: the profile before and after.
@@ -82,7 +83,8 @@ fn edited(before: &Profile, after: &Profile, home: &Home, stamp: Stamp, changes:
             .unwrap_or_default()
             .iter()
             .filter(|point| !removed(point.code.as_str()));
-        changes.push(Change::Upsert(device_with(after, stay, edited, stamp)));
+        let bare = bare(after, Arc::new(after.schema.clone()));
+        changes.push(Change::Upsert(bare_with(bare, stay, edited, stamp)));
     } else if before.online != after.online {
         changes.push(Change::Online {
             device,

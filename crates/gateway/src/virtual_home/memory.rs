@@ -9,11 +9,12 @@
 //! gone stays as well, and counts again when the profile comes back.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use hearthgate_protocol::model::{Code, Device, DeviceId, Point};
 use hearthgate_protocol::wire::Profile;
 
-use super::{device, device_with, stamp};
+use super::{bare, bare_with, stamp};
 use crate::values::{FileTimes, Record, Stored};
 
 /// The memory of a virtual home whose values are stored.
@@ -33,25 +34,24 @@ impl Memory {
         }
     }
 
-    /// Makes the device of a profile, with the values that count.
-    pub(super) fn come(&mut self, profile: &Profile, file: FileTimes) -> Device {
-        let Some(stored) = self.known.get_mut(&profile.device) else {
-            let fresh = device(profile);
+    /// Makes of the device of a profile alone the one with the values that count.
+    pub(super) fn come(&mut self, fresh: Device, profile: &Profile, file: FileTimes) -> Device {
+        let Some(stored) = self.known.get_mut(fresh.id()) else {
             self.read(&fresh, file);
             return fresh;
         };
         let points = std::mem::take(&mut stored.points);
         if stored.file.is_before(file) {
-            let device = joined(profile, &points, true);
+            let device = joined(&fresh, profile, &points, true);
             self.read(&device, file);
             return device;
         }
-        let device = joined(profile, &points, false);
+        let device = joined(&fresh, profile, &points, false);
         let is_new = |point: &&Point| find(&points, point.code.as_str()).is_none();
         let new: Vec<Point> = device.points().iter().filter(is_new).cloned().collect();
         if !new.is_empty() {
             self.records.push(Record::Points {
-                device: profile.device.clone(),
+                device: device.id().clone(),
                 points: new,
             });
         }
@@ -97,7 +97,7 @@ impl Memory {
 }
 
 /// Lays stored values and those of a profile over each other; `file_wins` where both have one.
-fn joined(profile: &Profile, stored: &[Point], file_wins: bool) -> Device {
+fn joined(fresh: &Device, profile: &Profile, stored: &[Point], file_wins: bool) -> Device {
     let given = |code: &str| profile.readings.iter().any(|r| r.code.as_str() == code);
     let declared = |code: &str| profile.schema.status(code).is_some();
     let stays = stored.iter().filter(|point| {
@@ -108,7 +108,8 @@ fn joined(profile: &Profile, stored: &[Point], file_wins: bool) -> Device {
         .readings
         .iter()
         .filter(|reading| file_wins || find(stored, reading.code.as_str()).is_none());
-    device_with(profile, stays, counts.cloned().collect(), stamp())
+    let bare = bare(profile, Arc::clone(fresh.schema()));
+    bare_with(bare, stays, counts.cloned().collect(), stamp())
 }
 
 fn find<'a>(points: &'a [Point], code: &str) -> Option<&'a Point> {

@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use hearthgate_protocol::model::{
-    Change, Code, Device, DeviceId, Home, Point, Reading, Source, Stamp,
+    Change, Code, Device, DeviceId, Home, Point, Reading, Schema, Source, Stamp,
 };
 use hearthgate_protocol::wire::Profile;
 use tracing::warn;
@@ -65,11 +65,12 @@ impl VirtualHome {
     /// after it was last read into the store.
     pub fn with_values(mut self, mut store: ValueStore) -> Self {
         let mut memory = Memory::new(store.take_known());
-        self.home = self
-            .files
-            .profiles()
-            .map(|(profile, times)| memory.come(profile, times))
-            .collect();
+        let fresh = std::mem::take(&mut self.home);
+        let come = |(profile, times): (&Profile, _)| {
+            let fresh = fresh.device(profile.device.as_str()).cloned();
+            memory.come(fresh.unwrap_or_else(|| device(profile)), profile, times)
+        };
+        self.home = self.files.profiles().map(come).collect();
         self.memory = Some(memory);
         self.store = Some(store);
         self
@@ -112,7 +113,7 @@ impl VirtualHome {
     fn reload(&mut self) -> Vec<Change> {
         let edits = self.files.reload();
         let come = |profile: &Profile, times| match &mut self.memory {
-            Some(memory) => memory.come(profile, times),
+            Some(memory) => memory.come(device(profile), profile, times),
             None => device(profile),
         };
         let changes = edits::differences(&edits, &self.home, stamp(), come);
@@ -241,17 +242,20 @@ fn device(profile: &Profile) -> Device {
     Device::new(id, schema, profile.online, readings, stamp())
 }
 
-/// Makes the device of a profile with values that are known, each with its own age, and over them
-/// readings that are confirmed by `stamp`.
-fn device_with<'a>(
-    profile: &Profile,
+/// Makes the device of a profile without any value.
+fn bare(profile: &Profile, schema: Arc<Schema>) -> Device {
+    Device::new(profile.device.clone(), schema, profile.online, [], stamp())
+}
+
+/// Gives a device without values those that are known, each with its own age, and over them readings
+/// that are confirmed by `stamp`.
+fn bare_with<'a>(
+    bare: Device,
     known: impl Iterator<Item = &'a Point>,
     readings: Vec<Reading>,
     stamp: Stamp,
 ) -> Device {
-    let device = profile.device.clone();
-    let schema = Arc::new(profile.schema.clone());
-    let bare = Device::new(device.clone(), schema, profile.online, [], stamp);
+    let device = bare.id().clone();
     let mut home: Home = [bare.clone()].into_iter().collect();
     for point in known {
         let reading = Reading::new(point.code.clone(), point.value.clone());
