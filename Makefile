@@ -25,7 +25,7 @@ fmt: ## Checks the format
 	cargo fmt --all --check
 
 clippy: ## Clippy with warnings as errors
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --keep-going --locked -- -D warnings
 
 docs: ## Builds the documentation with warnings as errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet

@@ -18,7 +18,7 @@ const LONGEST: u64 = 1024;
 
 /// Reads the key that was given, if one was.
 pub(crate) fn read(file: Option<&Path>, form: KeyForm) -> Result<Option<DeviceKey>, Failure> {
-    let Some((content, origin)) = content(file)? else {
+    let Some(Given { content, origin }) = given(file)? else {
         return Ok(None);
     };
     match DeviceKey::parse_file(&content, form) {
@@ -27,10 +27,14 @@ pub(crate) fn read(file: Option<&Path>, form: KeyForm) -> Result<Option<DeviceKe
     }
 }
 
-/// Reads the bytes that were given as the key, and says where they come from, for errors.
-pub(crate) fn content(
-    file: Option<&Path>,
-) -> Result<Option<(Zeroizing<Vec<u8>>, String)>, Failure> {
+/// What was given as the key, and where it comes from, for errors.
+pub(crate) struct Given {
+    pub(crate) content: Zeroizing<Vec<u8>>,
+    pub(crate) origin: String,
+}
+
+/// Reads what was given as the key, if anything was.
+pub(crate) fn given(file: Option<&Path>) -> Result<Option<Given>, Failure> {
     let (content, origin) = match file {
         Some(path) if path == Path::new("-") => {
             let mut content = Vec::new();
@@ -52,7 +56,8 @@ pub(crate) fn content(
             None => return Ok(None),
         },
     };
-    Ok(Some((Zeroizing::new(content), origin)))
+    let content = Zeroizing::new(content);
+    Ok(Some(Given { content, origin }))
 }
 
 /// Reads the key that a command cannot do without.

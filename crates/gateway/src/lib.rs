@@ -8,6 +8,8 @@
 //! ```
 //!
 //! A command goes back by its own path and returns only a result; its effect arrives as an event.
+//! What a write leaves behind is the driver's affair: the virtual home stores its values, and tells the
+//! success of a write when they are in the registry and in its store.
 //!
 //! # Example
 //! A simulated home on a free port:

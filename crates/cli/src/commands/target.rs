@@ -146,7 +146,7 @@ fn known_key(known: Option<&KnownGateway>) -> Result<KeyText, Failure> {
 
 /// Reads the text of the key, if one was given.
 fn key_text(file: Option<&Path>) -> Result<Option<KeyText>, Failure> {
-    let Some((content, origin)) = key::content(file)? else {
+    let Some(key::Given { content, origin }) = key::given(file)? else {
         return Ok(None);
     };
     KeyText::parse_file(&content)
