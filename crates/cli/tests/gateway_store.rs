@@ -168,7 +168,8 @@ async fn set(client: &Client, lamp: usize, value: i64) -> bool {
 
 async fn read(client: &Client, lamp: usize) -> i64 {
     let status = client.statuses(&[device(lamp)]).await.unwrap();
-    status[0].readings[0].value.as_i64().unwrap()
+    let reading = status.first().and_then(|status| status.readings.first());
+    reading.unwrap().value.as_i64().unwrap()
 }
 
 /// What one writer knows: which values it began to write, and which were acknowledged.
