@@ -384,6 +384,8 @@ async fn writes_that_were_acknowledged_are_read_at_once_and_after_the_end() {
             assert!(answer.contains(&expected), "{answer}");
         }
         tokio::time::timeout(PATIENCE, home.stop()).await.unwrap();
+        // Its end is the end of the store as well, which leaves no log.
+        assert_eq!(fs::read_dir(kept.state.path()).unwrap().count(), 1);
         assert_eq!(temp(&kept.start(), "a"), Some(round * 30 + 29));
     }
 }
