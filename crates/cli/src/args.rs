@@ -208,6 +208,12 @@ pub(crate) struct DemoArgs {
     /// The loopback address to serve on; port 0 is a free one.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0", value_parser = loopback)]
     pub(crate) listen: SocketAddr,
+    /// The loopback address to serve the page on [default: 127.0.0.1:8480, or a free port where that is taken].
+    #[arg(long, value_name = "ADDR:PORT", value_parser = loopback, conflicts_with = "no_web")]
+    pub(crate) web: Option<SocketAddr>,
+    /// Serves no page.
+    #[arg(long)]
+    pub(crate) no_web: bool,
 }
 
 #[derive(Debug, Default, Args)]

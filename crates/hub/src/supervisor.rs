@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use hearthgate_client::{Client, ClientError, Discovery, DiscoveryOptions, Endpoint};
+use hearthgate_client::{Client, ClientError, Discovery, DiscoveryOptions, Endpoint, Sighting};
 use hearthgate_protocol::crypto::DeviceKey;
 use hearthgate_protocol::model::{Device, Home, Reading};
 use hearthgate_protocol::variants::{Variants, Wire};
@@ -210,6 +210,12 @@ impl Hub {
     /// Returns all gateways, in the order in which they became known.
     pub fn gateways(&self) -> Vec<GatewayInfo> {
         self.inner.board.gateways()
+    }
+
+    /// Returns what was heard of all gateways that advertise themselves, known or not.
+    pub fn heard(&self) -> Vec<Sighting> {
+        let discovery = self.inner.discovery.as_ref();
+        discovery.map_or_else(Vec::new, |discovery| discovery.sightings())
     }
 
     /// Returns a device as the feed has it.

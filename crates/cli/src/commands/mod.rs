@@ -12,6 +12,7 @@ mod set;
 mod table;
 mod target;
 mod watch;
+mod web;
 
 use std::future::Future;
 
