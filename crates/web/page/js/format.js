@@ -11,6 +11,12 @@ const LABELS = {
   watersensor_state: "Leak", smoke_sensor_status: "Smoke", gas_sensor_status: "Gas", temper_alarm: "Tampering", control: "Move", work_mode: "Mode",
 };
 
+/** What on and off, or a word, mean for some data points. */
+const MEANINGS = {
+  doorcontact_state: { true: "open", false: "closed" }, temper_alarm: { true: "tampered", false: "none" }, pir: { pir: "motion", none: "no motion" },
+  presence_state: { presence: "somebody", none: "nobody" },
+};
+
 export const unit = (text) => UNITS[text] ?? text ?? "";
 
 export function label(code) {
@@ -26,6 +32,8 @@ export function shown(point) {
   const state = point.state;
   if (!state) return "–";
   const spec = point.read ?? point.write;
+  const meaning = MEANINGS[point.code]?.[String(state.value)];
+  if (meaning) return meaning;
   const long = state.text.length > 80 ? `${state.text.slice(0, 79)}…` : state.text;
   if (spec?.type === "bitmap") return state.text === "" || state.raw === 0 ? "none" : long.replaceAll(",", ", ").replaceAll("_", " ");
   if (spec?.type === "enum") return word(long);

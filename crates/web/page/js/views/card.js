@@ -50,7 +50,7 @@ export function card(device) {
     second.replaceChildren();
     if (what.second) {
       built.second = control(now, what.second, true);
-      second.append(built.second.root);
+      second.append(h("div", { class: "compact" }, h("span", { class: "hint", "aria-hidden": "true", text: label(what.second.code) }), built.second.root));
     }
     built.readings = what.readings.map((point) => [h("dt", { text: label(point.code) }), h("dd")]);
     readings.replaceChildren(...built.readings.map((pair) => h("div", {}, pair)));

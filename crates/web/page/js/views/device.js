@@ -60,7 +60,7 @@ function build(device) {
   const left = h("div", {}, h("section", { class: "panel", "aria-labelledby": "controls-title" }, h("h2", { id: "controls-title", text: "Controls" }), writable.length > 0 ? list : h("p", { class: "hint", text: "This device only reports; there is nothing to set." })));
 
   const rows = device.points.map((point) => row(point));
-  const table = h("table", {}, h("thead", {}, h("tr", {}, ["Data point", "Value", "Raw", "Type", "Limits", "Confirmed", "Source"].map((text) => h("th", { scope: "col", text })))), h("tbody", {}, rows.map((one) => one.root)));
+  const table = h("table", {}, h("thead", {}, h("tr", {}, ["Data point", "Value", "Raw", "Type and limits", "Confirmed"].map((text) => h("th", { scope: "col", text })))), h("tbody", {}, rows.map((one) => one.root)));
   const points = h("section", { class: "panel", "aria-labelledby": "points-title" }, h("h2", { id: "points-title", text: "Data points" }), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "points-title" }, table));
 
   const chart = chartPanel(device);
@@ -98,12 +98,12 @@ function row(point) {
   const source = h("span", { class: "tag" });
   const spec = point.read ?? point.write;
   const root = h("tr", {}, h("th", { scope: "row" }, label(point.code), h("br"), h("code", { text: point.code })), h("td", {}, value), h("td", { class: "raw" }, raw),
-    h("td", {}, spec ? spec.declared : "undeclared", h("br"), h("span", { class: "hint", text: access(point) })), h("td", { class: "limits", text: spec ? limits(spec) : "" }), h("td", { class: "age" }, age), h("td", {}, source));
+    h("td", { class: "limits" }, `${spec ? spec.declared : "Undeclared"}, ${access(point)}`, h("br"), h("span", { class: "hint", text: spec ? limits(spec) : "" })), h("td", { class: "age" }, age, h("br"), source));
   const update = (now, live) => {
     setText(value, shown(now));
     const text = now.state ? JSON.stringify(now.state.raw) : "";
-    setText(raw, text.length > 160 ? `${text.slice(0, 159)}…` : text);
-    raw.title = text.length > 160 ? text.slice(0, 4000) : "";
+    setText(raw, text.length > 90 ? `${text.slice(0, 89)}…` : text);
+    raw.title = text.length > 90 ? text.slice(0, 4000) : "";
     setAge(age, now.state?.at);
     const from = now.state ? (live ? now.state.source : "cache") : "";
     setText(source, from);
@@ -114,9 +114,9 @@ function row(point) {
 }
 
 function access(point) {
-  if (point.read && point.write) return "reads and writes";
-  if (point.write) return point.state ? "writes" : "write-only";
-  return point.read ? "reads" : "reported";
+  if (point.read && point.write) return "read and write";
+  if (point.write) return point.state ? "write" : "write-only";
+  return point.read ? "read" : "reported";
 }
 
 function limits(spec) {
