@@ -6,6 +6,7 @@ mod discover;
 mod doctor;
 mod gateway;
 mod gateways;
+mod history;
 mod read;
 mod record;
 mod set;
@@ -21,6 +22,7 @@ use hearthgate_client::{Client, ClientError, Feed};
 
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use gateways::GatewaysArgs;
+pub(crate) use history::HistoryArgs;
 pub(crate) use record::RecordArgs;
 
 use crate::args::{Cli, Command, GatewayOptions};
@@ -49,6 +51,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Status(args) => in_runtime(read::status(args)),
         Command::Set(args) => in_runtime(set::run(args)),
         Command::Watch(args) => in_runtime(watch::run(args)),
+        Command::History(args) => history::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
