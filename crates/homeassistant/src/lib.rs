@@ -13,11 +13,15 @@
 //! `<set>/<key>` comes back through [`Mapping::command`].
 
 mod catalog;
-mod command;
-mod discovery;
-mod entity;
-mod mapping;
 mod overrides;
+mod units;
+mod number;
+mod point;
+mod entity;
+mod platform;
+mod mapping;
+mod discovery;
+mod command;
 
 pub use catalog::{Catalog, CatalogError};
 pub use command::CommandError;
