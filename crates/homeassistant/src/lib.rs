@@ -22,6 +22,7 @@ mod platform;
 mod mapping;
 mod discovery;
 mod command;
+pub mod check;
 
 pub use catalog::{Catalog, CatalogError};
 pub use command::CommandError;

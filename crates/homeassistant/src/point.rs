@@ -43,7 +43,7 @@ pub(crate) struct Point {
     seen: Option<(Decimal, Decimal)>,
     /// A text was reported that no state can hold.
     pub(crate) long: bool,
-    /// The last word of an Enum of few; a thermostat's scale decides by which codes it is read.
+    /// The last word of an Enum: a thermostat's scale decides by which codes it is read.
     pub(crate) said: Option<String>,
 }
 
@@ -358,6 +358,9 @@ impl Point {
                 let Some(word) = value.as_string() else {
                     return false;
                 };
+                if self.said.as_deref() == Some(&*word) {
+                    return false;
+                }
                 let known = word.is_empty()
                     || word.chars().count() > STATE_MAX
                     || self.further.len() >= FURTHER_WORDS_MAX
@@ -365,12 +368,8 @@ impl Point {
                 if !known {
                     self.further.push(word.clone().into_owned());
                 }
-                let few = self.words().len() <= 3;
-                let turned = few && self.said.as_deref() != Some(&*word);
-                if turned {
-                    self.said = Some(word.into_owned());
-                }
-                !known || turned
+                self.said = Some(word.into_owned());
+                !known
             }
             Spec::Integer(_) => {
                 let Some(number) = raw_number(value) else {

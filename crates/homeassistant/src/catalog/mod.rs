@@ -7,7 +7,6 @@ mod rule;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-
 pub(crate) use file::line_of;
 pub(crate) use rule::{Reason, Rule};
 
@@ -140,6 +139,16 @@ impl Catalog {
                 (!tied).then(|| usual.get(role)).flatten()
             })
             .map_or(&[], Vec::as_slice)
+    }
+
+    /// Tells whether a code says in which scale a thermostat counts.
+    pub(crate) fn is_scale(&self, code: &str) -> bool {
+        let codes = self
+            .0
+            .roles
+            .get("climate")
+            .and_then(|roles| roles.get("scale"));
+        codes.is_some_and(|codes| codes.iter().any(|known| known == code))
     }
 
     /// Returns what a word of the vendor means.

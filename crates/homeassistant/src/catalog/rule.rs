@@ -93,6 +93,8 @@ pub(crate) struct Reason {
     pub(crate) platform: String,
     /// The device class that ours has, where it holds for one alone.
     pub(crate) class: Option<String>,
+    /// What the integration says where it holds for one word alone; empty for nothing.
+    pub(crate) expected: Option<String>,
     /// `device_class`, `unit`, `state_class` or `missing`.
     pub(crate) field: String,
     /// The reason.

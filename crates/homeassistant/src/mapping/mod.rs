@@ -176,7 +176,11 @@ impl Mapping {
             let (code, overrides) = (reading.code.as_str(), &self.overrides);
             let settings =
                 |code: &str| overrides.settings(&self.category, &self.gateway, &self.device, code);
+            let said = |points: &Points| points.get(code).and_then(|point| point.said.clone());
+            let scale = self.catalog.is_scale(code);
+            let before = scale.then(|| said(&self.points));
             news |= self.points.take(code, &reading.value, settings);
+            news |= before.is_some_and(|before| before != said(&self.points));
         }
         if !news {
             return false;
