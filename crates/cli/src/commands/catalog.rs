@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use hearthgate_homeassistant::check::{self, Finding};
-use hearthgate_homeassistant::{Catalog, Entity, Mapping, Overrides};
+use hearthgate_homeassistant::{
+    Catalog, DiscoveryContext, Entity, Mapping, Origin, Overrides, Topics,
+};
 use hearthgate_protocol::model::{Device, Source, Stamp, Timestamp};
 use hearthgate_protocol::wire::Profile;
 use serde_json::{Value, json};
@@ -49,6 +51,17 @@ enum CatalogCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Prints the discovery message and the state object of devices, as they would be published
+    #[command(after_help = "Examples:
+  hearthgate catalog discovery profiles/plug.json | jq .")]
+    Discovery {
+        /// Device profiles: files, or folders of *.json files.
+        #[arg(value_name = "DIR|FILE", required = true)]
+        profiles: Vec<PathBuf>,
+        /// The override file.
+        #[arg(long, value_name = "FILE")]
+        overrides: Option<PathBuf>,
+    },
     /// Compares the entities of devices with what is expected of them
     #[command(after_help = "Examples:
   hearthgate catalog check profiles/ --expected expected.json
@@ -79,6 +92,10 @@ pub(super) fn run(args: &CatalogArgs) -> Result<(), Failure> {
             overrides,
             json,
         } => entities(profiles, overrides.as_deref(), *json),
+        CatalogCommand::Discovery {
+            profiles,
+            overrides,
+        } => discovery(profiles, overrides.as_deref()),
         CatalogCommand::Check {
             profiles,
             expected,
@@ -112,12 +129,7 @@ fn show(category: &str) -> Result<(), Failure> {
 }
 
 fn entities(paths: &[PathBuf], overrides: Option<&Path>, json: bool) -> Result<(), Failure> {
-    let overrides = match overrides {
-        None => Overrides::default(),
-        Some(path) => {
-            Overrides::parse(&read(path)?, &path.display().to_string()).map_err(Failure::usage)?
-        }
-    };
+    let overrides = overriding(overrides)?;
     let mut all = serde_json::Map::new();
     for path in paths {
         for (file, mapping) in mappings(path, &overrides)? {
@@ -136,6 +148,49 @@ fn entities(paths: &[PathBuf], overrides: Option<&Path>, json: bool) -> Result<(
     }
     if json {
         output::line(&Value::Object(all).to_string())?;
+    }
+    Ok(())
+}
+
+fn overriding(path: Option<&Path>) -> Result<Overrides, Failure> {
+    match path {
+        None => Ok(Overrides::default()),
+        Some(path) => {
+            Overrides::parse(&read(path)?, &path.display().to_string()).map_err(Failure::usage)
+        }
+    }
+}
+
+/// Prints one object a line: file, discovery, state.
+fn discovery(paths: &[PathBuf], overrides: Option<&Path>) -> Result<(), Failure> {
+    let overrides = overriding(overrides)?;
+    for path in paths {
+        for (file, device, mapping) in devices(path, &overrides)? {
+            let base = format!("hearthgate/profiles/{}", device.id());
+            let context = DiscoveryContext {
+                topics: Topics {
+                    state: format!("{base}/state"),
+                    set: format!("{base}/set"),
+                    event: format!("{base}/event"),
+                    availability: vec![format!("{base}/availability")],
+                },
+                name: None,
+                via_device: None,
+                configuration_url: None,
+                origin: Origin {
+                    name: "Hearthgate".to_owned(),
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                    url: None,
+                },
+            };
+            let printed = json!({
+                "file": file,
+                "object_id": mapping.object_id(),
+                "discovery": mapping.discovery(&context),
+                "state": mapping.state(&device),
+            });
+            output::line(&printed.to_string())?;
+        }
     }
     Ok(())
 }
@@ -276,7 +331,7 @@ fn report(findings: &[(String, Finding)]) -> Result<(), Failure> {
 }
 
 /// Reads profiles and makes their mappings, by the name of their file.
-fn mappings(path: &Path, overrides: &Overrides) -> Result<Vec<(String, Mapping)>, Failure> {
+fn devices(path: &Path, overrides: &Overrides) -> Result<Vec<(String, Device, Mapping)>, Failure> {
     let mut files = Vec::new();
     if path.is_dir() {
         let entries = fs::read_dir(path)
@@ -321,12 +376,15 @@ fn mappings(path: &Path, overrides: &Overrides) -> Result<Vec<(String, Mapping)>
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        mappings.push((
-            name,
-            Mapping::new(Catalog::builtin(), overrides, "profiles", &device),
-        ));
+        let mapping = Mapping::new(Catalog::builtin(), overrides, "profiles", &device);
+        mappings.push((name, device, mapping));
     }
     Ok(mappings)
+}
+
+fn mappings(path: &Path, overrides: &Overrides) -> Result<Vec<(String, Mapping)>, Failure> {
+    let all = devices(path, overrides)?.into_iter();
+    Ok(all.map(|(file, _, mapping)| (file, mapping)).collect())
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
