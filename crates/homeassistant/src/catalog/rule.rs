@@ -52,6 +52,9 @@ pub(crate) struct Rule {
     /// Codes that must be there too.
     #[serde(default)]
     pub(crate) needs: Vec<String>,
+    /// It holds in categories alone that have no file.
+    #[serde(default)]
+    pub(crate) unknown_only: bool,
     /// Which codes play which part.
     #[serde(default)]
     pub(crate) roles: BTreeMap<String, Vec<String>>,

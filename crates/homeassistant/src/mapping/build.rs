@@ -31,7 +31,11 @@ pub(super) fn entities(catalog: &Catalog, category: &str, points: &mut Points) -
     for rule in catalog.rules(category) {
         apply(catalog, rule, points, &mut drafts);
     }
+    let known = !catalog.rules(category).is_empty();
     for rule in catalog.defaults() {
+        if rule.unknown_only && known {
+            continue;
+        }
         let every = rule.bit.as_deref() == Some("*");
         let claimed = |code: &str| {
             drafts
