@@ -183,10 +183,6 @@ impl Component<'_> {
         );
     }
 
-    pub(crate) fn is_readable(&self, code: &str) -> bool {
-        self.points.get(code).is_some_and(Point::readable)
-    }
-
     pub(crate) fn is_number(&self, code: &str) -> bool {
         self.points.get(code).is_some_and(Point::is_integer)
     }

@@ -165,6 +165,9 @@ pub struct Entity {
     pub max: Option<Decimal>,
     /// The step, in the user's unit.
     pub step: Option<Decimal>,
+    /// Whether its data point reports; what only takes writes has no state, and Home Assistant
+    /// shows what it sent last.
+    pub readable: bool,
     /// What Home Assistant's own integration calls the data point, where it is not code and part.
     pub(crate) alias: Option<String>,
     /// How it works.

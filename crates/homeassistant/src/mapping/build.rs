@@ -75,6 +75,9 @@ pub(super) fn entities(catalog: &Catalog, category: &str, points: &mut Points) -
     });
     name_mains(&mut drafts);
     let mut entities: Vec<Entity> = drafts.into_iter().map(|draft| draft.entity).collect();
+    for entity in &mut entities {
+        entity.readable = points.get(&entity.code).is_some_and(Point::readable);
+    }
     entities.push(generic::last_seen());
     entities
 }
@@ -184,6 +187,9 @@ fn kinds(
     let Some(point) = points.get(code) else {
         return Vec::new();
     };
+    if rule.platform.only_reads() && !point.readable() {
+        return Vec::new();
+    }
     if let Some(bit) = &rule.bit {
         return flags(rule, bit, point);
     }
@@ -381,6 +387,7 @@ impl Entity {
             min: None,
             max: None,
             step: None,
+            readable: true,
             alias: None,
             kind,
         }

@@ -24,7 +24,7 @@ pub(crate) const TRIGGERED: &str = "triggered";
 /// Makes the entities of a data point; `has` are the parts that it has already.
 pub(super) fn entities(point: &mut Point, has: &BTreeSet<String>) -> Vec<Entity> {
     let flags = match point.spec() {
-        Spec::Bitmap { labels, bits } => flags(point, labels, *bits),
+        Spec::Bitmap { labels, bits } if point.readable() => flags(point, labels, *bits),
         _ => None,
     };
     if let Some(flags) = flags.filter(|_| point.settings.platform.is_none()) {
@@ -89,12 +89,13 @@ fn shape(point: &Point) -> (Platform, Kind) {
             (Platform::Select, Kind::Plain)
         }
         Spec::Enum { .. } if writable => (Platform::Text, Kind::Plain),
+        Spec::Bitmap { .. } if !readable => (Platform::Text, Kind::Plain),
         Spec::Integer(_) if writable => (Platform::Number, Kind::Plain),
         Spec::Enum { .. } | Spec::Integer(_) | Spec::Bitmap { .. } => {
             (Platform::Sensor, Kind::Plain)
         }
         Spec::String { maxlen } => {
-            let short = !point.long && maxlen.is_none_or(|most| most <= STATE_MAX);
+            let short = !readable || (!point.long && maxlen.is_none_or(|most| most <= STATE_MAX));
             match (short, writable) {
                 (true, true) => (Platform::Text, Kind::Plain),
                 (true, false) => (Platform::Sensor, Kind::Plain),

@@ -42,13 +42,13 @@ pub(crate) fn human(code: &str) -> String {
                 .find(|(short, _)| short.eq_ignore_ascii_case(word))
                 .map_or(word, |(_, long)| long)
         })
-        .filter(|word| !word.is_empty())
+        .filter(|word| !word.trim().is_empty())
         .collect();
     let name = words.join(" ");
     let mut characters = name.chars();
     match characters.next() {
         Some(first) => first.to_uppercase().chain(characters).collect(),
-        None if code.is_empty() => "Data point".to_owned(),
+        None if code.trim().is_empty() => "Data point".to_owned(),
         None => code.to_owned(),
     }
 }

@@ -16,7 +16,7 @@ const ON_OFF: &str = "None if v is none else 'ON' if v else 'OFF'";
 pub(super) fn discover(kind: &Kind, entity: &Entity, component: &mut Component<'_>) {
     let code = &entity.code;
     let state = component.topics().state.clone();
-    let readable = component.is_readable(code);
+    let readable = entity.readable;
     if entity.platform == Platform::Event {
         component.set("state_topic", component.topics().event.clone());
         component.set("event_types", entity.options.clone());
