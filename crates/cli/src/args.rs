@@ -12,7 +12,7 @@ use hearthgate_client::{DiscoveryOptions, Endpoint, EndpointError};
 use hearthgate_protocol::limits::{DEFAULT_PORT, SESSIONS_MAX};
 use hearthgate_protocol::variants::{KeyForm, Padding, Proof, ProofOver, Variants, Wire};
 
-use crate::commands::{DoctorArgs, GatewaysArgs, HistoryArgs, RecordArgs};
+use crate::commands::{CatalogArgs, DoctorArgs, GatewaysArgs, HistoryArgs, RecordArgs};
 use crate::duration;
 use crate::tls::{ServeOptions, TlsOptions};
 
@@ -94,6 +94,8 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Shows what was: values of an hour, a day or a year, from the history that a hub keeps
     History(Box<HistoryArgs>),
+    /// Shows and measures what Home Assistant makes of devices
+    Catalog(CatalogArgs),
     /// Helps with the configuration file
     Config(ConfigArgs),
     /// Prints a completion script for a shell

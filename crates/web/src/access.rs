@@ -10,6 +10,8 @@ use std::sync::Arc;
 use hearthgate_client::DiscoveryOptions;
 use hearthgate_diagnose::{KeyText, Options, Target};
 use hearthgate_hub::{Directory, FileError, GatewayId, KnownGateway};
+use hearthgate_protocol::limits::TOKEN_PORT;
+use hearthgate_protocol::variants::Dialect;
 use parking_lot::Mutex;
 
 /// Where the keys of gateways are. `Debug` shows no secret.
@@ -72,16 +74,26 @@ impl GatewayAccess {
         let text = known.key_text()?.ok_or_else(|| {
             refused("it has no key; enter the one that the vendor's app shows".to_owned())
         })?;
-        let key = KeyText::parse(&text).map_err(|error| refused(error.to_string()))?;
+        let key = match known.dialect() {
+            Dialect::Current => KeyText::parse(&text).map_err(|error| error.to_string()),
+            Dialect::Older => {
+                KeyText::parse_api_file(text.as_bytes()).map_err(|error| error.to_string())
+            }
+        };
+        let key = key.map_err(refused)?;
         let target = match known.endpoint() {
             Some(endpoint) => Target::Address(endpoint),
             None => Target::Uuid {
                 uuid: known.uuid.clone(),
                 listen: self.listen.clone(),
                 path: known.path.clone(),
+                secure: known.is_secure(),
             },
         };
         Ok(Options {
+            dialect: known.dialect(),
+            trust: known.trust(),
+            token_port: known.token_port.unwrap_or(TOKEN_PORT),
             key_form: known.key_form.unwrap_or_default(),
             wire: known.wire,
             variants: known.variants(),

@@ -56,6 +56,9 @@ mod events;
 mod guard;
 mod server;
 
+#[cfg(test)]
+mod tests;
+
 pub use access::GatewayAccess;
 pub use login::{Credentials, LoginMode, Token, TokenError, User};
 pub use server::{Web, WebError, WebOptions};

@@ -122,7 +122,7 @@ pub struct Web {
     address: SocketAddr,
     tls: Option<Arc<rustls::ServerConfig>>,
     app: Arc<App>,
-    router: Router,
+    pub(crate) router: Router,
 }
 
 impl Web {
@@ -202,7 +202,12 @@ impl Web {
         let following = tokio::spawn(watch::follow(Arc::clone(&self.app), feed));
         let measuring = tokio::spawn(watch::measure(Arc::clone(&self.app)));
         let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let acceptor = self.tls.map(TlsAcceptor::from);
+        let acceptor = self.tls.map(|config| {
+            let mut config = rustls::ServerConfig::clone(&config);
+            // Browsers open few connections to one host, unless they speak HTTP/2.
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            TlsAcceptor::from(Arc::new(config))
+        });
         let tasks = TaskTracker::new();
         loop {
             // Bounded: whoever is one too many waits in the system's queue.

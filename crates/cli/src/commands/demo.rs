@@ -2,19 +2,25 @@
 //! real protocol.
 
 use std::collections::HashMap;
+use std::fs::DirBuilder;
 use std::io::{IsTerminal, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Effects, Style};
 use hearthgate_client::{Client, ClientOptions, Endpoint, Feed, FeedItem};
 use hearthgate_diagnose::{KeyText, Options};
 use hearthgate_gateway::{DemoDriver, Gateway, GatewayOptions};
+use hearthgate_history::{History, HistoryOptions};
 use hearthgate_hub::{DeviceRef, GatewaySpec, Hub, HubOptions};
 use hearthgate_protocol::crypto::DeviceKey;
 use hearthgate_protocol::model::{Device, DeviceId, Home};
 use hearthgate_protocol::variants::KeyForm;
 use hearthgate_protocol::wire::{Event, EventKind};
 use hearthgate_web::{GatewayAccess, WebOptions};
+use tokio_util::sync::CancellationToken;
 
 use super::gateway::Signals;
 use super::web::{self, Page};
@@ -63,7 +69,7 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), Failure> {
     };
     // From here on every moment of the home is seen.
     begin.cancel();
-    let url = page.as_ref().map(|(page, _)| &*page.url);
+    let url = page.as_ref().map(|served| &*served.page.url);
     let intro = intro(&key_text, &address.to_string(), seed, url);
     let show = async {
         if std::io::stdout().is_terminal() {
@@ -77,9 +83,8 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), Failure> {
         () = sleep(args.duration) => Ok(()),
         outcome = show => outcome,
     };
-    if let Some((page, hub)) = page {
-        page.stop().await;
-        hub.close().await;
+    if let Some(served) = page {
+        served.stop().await;
     }
     client.close().await;
     stop.cancel();
@@ -94,7 +99,7 @@ async fn page(
     device_key: DeviceKey,
     key_text: &str,
     names: &[(String, String)],
-) -> Result<(Page, Hub), Failure> {
+) -> Result<Served, Failure> {
     let hub = Hub::start(HubOptions {
         discovery: None,
         ..HubOptions::default()
@@ -110,12 +115,70 @@ async fn page(
     let mut spec = GatewaySpec::fixed(UUID, endpoint, device_key);
     "Simulated home".clone_into(&mut spec.name);
     hub.set(spec);
-    let options = WebOptions {
+    let mut options = WebOptions {
         access,
         ..web::options(args.web)
     };
+    let history = Passing::start(&hub).await;
+    if let Some(passing) = &history {
+        options.history = Some(Arc::new(passing.history.clone()));
+    }
     let page = Page::start(hub.clone(), options).await?;
-    Ok((page, hub))
+    Ok(Served { page, hub, history })
+}
+
+/// The page, and what it stands on.
+struct Served {
+    page: Page,
+    hub: Hub,
+    history: Option<Passing>,
+}
+
+impl Served {
+    async fn stop(self) {
+        self.page.stop().await;
+        if let Some(passing) = self.history {
+            passing.history.close().await;
+        }
+        self.hub.close().await;
+    }
+}
+
+/// History that is kept for as long as the demonstration lasts.
+struct Passing {
+    history: History,
+    folder: PathBuf,
+}
+
+impl Passing {
+    /// Keeps history in a folder of its own. Without one the demonstration goes on all the same.
+    async fn start(hub: &Hub) -> Option<Self> {
+        let name = format!("hearthgate-demo-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        let made = DirBuilder::new().mode(0o700).create(&folder);
+        let options = HistoryOptions::new(folder.join("history.db"));
+        let started = match made {
+            Ok(()) => History::start(hub, options, CancellationToken::new()).await,
+            Err(error) => {
+                tracing::warn!("no history is kept: {}: {error}", folder.display());
+                return None;
+            }
+        };
+        match started {
+            Ok(history) => Some(Self { history, folder }),
+            Err(error) => {
+                tracing::warn!("no history is kept: {error}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        // It lies among what is temporary; whoever cleans up there takes it.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
 }
 
 async fn sleep(duration: Option<Duration>) {

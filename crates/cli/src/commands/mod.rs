@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod catalog;
 mod config;
 mod demo;
 mod discover;
@@ -20,6 +21,7 @@ use std::future::Future;
 use clap::CommandFactory;
 use hearthgate_client::{Client, ClientError, Feed};
 
+pub(crate) use catalog::CatalogArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use gateway::refused;
 pub(crate) use gateways::GatewaysArgs;
@@ -53,6 +55,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Set(args) => in_runtime(set::run(args)),
         Command::Watch(args) => in_runtime(watch::run(args)),
         Command::History(args) => history::run(&args),
+        Command::Catalog(args) => catalog::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

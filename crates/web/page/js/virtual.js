@@ -20,6 +20,12 @@ export class VirtualList {
     removeEventListener("resize", this.onScroll);
   }
 
+  /** Draws all anew: what rows are made of has changed as a whole. */
+  clear() {
+    for (const { root } of this.drawn.values()) root.remove();
+    this.drawn.clear();
+  }
+
   setRows(rows) {
     this.rows = rows;
     this.tops = [0];

@@ -40,8 +40,9 @@ pub(crate) struct NewGateway {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewKey {
-    /// The device key, as the vendor's app shows it: 16 characters, or 32 hexadecimal digits.
-    #[schema(value_type = String, min_length = 16, max_length = 32, format = Password)]
+    /// The device key, as the vendor's app shows it: 16 characters, or 32 hexadecimal digits; in the older
+    /// dialect the API key.
+    #[schema(value_type = String, min_length = 16, max_length = 256, format = Password)]
     key: Secret,
 }
 
@@ -178,6 +179,9 @@ pub(crate) async fn change_key(
             return Ok(Err(Problem::no_gateway(&gateway)));
         };
         let mut known = KnownGateway::new(&*found.uuid, &*found.name);
+        // By these it is told what a key is.
+        known.dialect = found.dialect;
+        known.key_form = found.key_form;
         known.key = Some(KeyText::new(&**new.key.0));
         Directory::add(path, &known).map(Ok)
     });

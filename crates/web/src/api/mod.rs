@@ -7,6 +7,7 @@ mod devices;
 mod gateways;
 mod health;
 mod history;
+mod homeassistant;
 mod names;
 mod session;
 mod values;
@@ -65,6 +66,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .routes(routes!(devices::list))
         .routes(routes!(devices::read))
         .routes(routes!(devices::schema))
+        .routes(routes!(homeassistant::entities))
         .routes(routes!(names::rename_device))
         .routes(routes!(values::read, values::write))
         .routes(routes!(history::point))

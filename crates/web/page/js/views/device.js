@@ -66,6 +66,9 @@ function build(device) {
   const chart = chartPanel(device);
   const odd = h("section", { class: "panel", "aria-labelledby": "odd-title" }, h("h2", { id: "odd-title", text: "Oddities of the schema" }), h("p", { class: "hint", text: "Reading" }));
   readOddities(device, odd);
+  const assistant = h("section", { class: "panel", "aria-labelledby": "assistant-title" }, h("h2", { id: "assistant-title", text: "In Home Assistant" }), h("p", { class: "hint", text: "Reading" }));
+  readAssistant(device, assistant);
+  left.append(assistant);
   const columns = h("div", { class: "columns" }, left, h("div", {}, chart.root, points, odd));
 
   return {
@@ -136,6 +139,21 @@ async function readOddities(device, panel) {
     const { oddities } = await get(`${devicePath(device)}/schema`);
     if (oddities.length === 0) setText(body, "Nothing is odd: the schema is sound, and all values fit it.");
     else body.replaceWith(h("ul", { class: "odd" }, oddities.map(({ code, text }) => h("li", {}, code ? [h("code", { text: code }), " "] : [], text))));
+  } catch (error) {
+    setText(body, `Cannot be read: ${error.message}`);
+  }
+}
+
+async function readAssistant(device, panel) {
+  const body = panel.lastElementChild;
+  try {
+    const { entities } = await get(`${devicePath(device)}/homeassistant`);
+    if (entities.length === 0) {
+      setText(body, "Home Assistant would show nothing of this device.");
+      return;
+    }
+    body.replaceWith(h("ul", { class: "odd" }, entities.map((entity) => h("li", {}, h("b", { text: entity.name ?? "(the device itself)" }), " ", h("span", { class: "tag", text: word(entity.platform) }), entity.category ? [" ", h("span", { class: "tag", text: entity.category })] : [],
+      h("br"), h("span", { class: "hint" }, [entity.device_class && word(entity.device_class), entity.unit, entity.points.join(", "), entity.enabled ? "" : "hidden at first"].filter(Boolean).join(" · "))))));
   } catch (error) {
     setText(body, `Cannot be read: ${error.message}`);
   }

@@ -74,6 +74,7 @@ export function logView() {
       backfill();
     },
     update(changes) {
+      if (changes.has("all")) list.clear();
       if (changes.has("log") || changes.has("gateways") || changes.has("all")) render();
     },
     destroy: () => list.destroy(),
