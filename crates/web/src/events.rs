@@ -29,6 +29,8 @@ use crate::watch as hub_watch;
 const TICK: Duration = Duration::from_secs(10);
 /// How long a stream lasts; the other side resumes it.
 const LIFE: Duration = Duration::from_secs(60 * 60);
+/// The longest id of an event, in characters.
+const ID_MAX: usize = 100;
 /// How long the other side waits before it connects again, in milliseconds.
 const RETRY_MS: u32 = 2000;
 
@@ -74,6 +76,10 @@ pub(crate) async fn follow(
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_streams", detail);
         problem.after(TICK)
     })?;
+    if resume.last_event_id.as_ref().is_some_and(|id| id.chars().count() > ID_MAX) {
+        let detail = format!("`last_event_id` has at most {ID_MAX} characters");
+        return Err(Problem::invalid(detail));
+    }
     let header = headers.get("last-event-id");
     let header = header.and_then(|id| id.to_str().ok()).map(str::to_owned);
     let last = header.or(resume.last_event_id).filter(|id| !id.is_empty());

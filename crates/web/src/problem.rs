@@ -32,7 +32,6 @@ pub(crate) struct Problem {
     code: String,
     /// Everything that is wrong, where it is more than one thing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(no_recursion)]
     errors: Vec<PointProblem>,
     #[serde(skip)]
     retry_after: Option<Duration>,

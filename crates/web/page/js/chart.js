@@ -6,7 +6,9 @@ import { keyOf, now, store } from "./store.js";
 
 const HOUR = 3_600_000;
 const RANGES = [["hour", "Hour", HOUR, HOUR / 6], ["day", "Day", 24 * HOUR, 4 * HOUR], ["week", "Week", 168 * HOUR, 24 * HOUR]];
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [720, 240, 48, 24, 8];
+const [HEIGHT, LEFT, BOTTOM, TOP] = [240, 48, 24, 8];
+/** As wide as there is room, so that letters keep their shape. */
+let WIDTH = 720;
 const COLOURS = 6;
 /** How often a chart that is seen is drawn again. */
 const AGAIN = 15_000;
@@ -27,6 +29,9 @@ export function chartPanel(device) {
   let timer = 0;
   let request = 0;
   let alive = true;
+  let last = null;
+  const onResize = () => last && draw(...last);
+  addEventListener("resize", onResize, { passive: true });
 
   choice.addEventListener("change", load);
   function pick(one) {
@@ -61,6 +66,8 @@ export function chartPanel(device) {
   }
 
   function draw(series, from, to) {
+    last = [series, from, to];
+    WIDTH = Math.max(260, Math.round(body.clientWidth) || 720);
     const segments = stretches(series, from, to);
     setText(note, series.next ? "There are more changes than fit; look at a shorter time for all of them." : "");
     if (segments.length === 0) {
@@ -87,6 +94,7 @@ export function chartPanel(device) {
     destroy() {
       alive = false;
       clearTimeout(timer);
+      removeEventListener("resize", onResize);
     },
   };
 }
@@ -117,15 +125,19 @@ function frame(from, to, range) {
   const grid = [];
   const step = range[3];
   const zone = new Date(to).getTimezoneOffset() * 60_000;
+  // Where there is little room, every second one is named.
+  const each = WIDTH < 460 && range[0] !== "week" ? 2 : 1;
+  let count = 0;
   for (let at = Math.ceil((from - zone) / step) * step + zone; at < to; at += step) {
+    const named = count++ % each === 0 && x(at) < WIDTH - 24;
     const text = range[0] === "week" ? new Date(at).toLocaleDateString([], { weekday: "short" }) : new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
-    grid.push(svg("line", { class: "grid", x1: x(at), x2: x(at), y1: TOP, y2: HEIGHT - BOTTOM }), svg("text", { x: x(at), y: HEIGHT - 6, "text-anchor": "middle" }, text));
+    grid.push(svg("line", { class: "grid", x1: x(at), x2: x(at), y1: TOP, y2: HEIGHT - BOTTOM }), named ? svg("text", { x: x(at), y: HEIGHT - 6, "text-anchor": "middle" }, text) : svg("g"));
   }
   return { x, grid };
 }
 
 function picture(name, children) {
-  return svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": name }, children);
+  return svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": name }, children);
 }
 
 function numbers(segments, series, from, to, range, title) {

@@ -84,7 +84,7 @@ function connect() {
       else take(kind, data);
     });
   }
-  stream.addEventListener("error", () => lost("the connection to the hub is lost"));
+  stream.addEventListener("error", () => lost("it has gone away"));
 }
 
 function take(kind, data) {
@@ -94,7 +94,7 @@ function take(kind, data) {
 function heard(event) {
   if (event?.lastEventId) lastId = event.lastEventId;
   clearTimeout(watchdog);
-  watchdog = setTimeout(() => lost("the hub fell silent"), SILENCE);
+  watchdog = setTimeout(() => lost("it fell silent"), SILENCE);
 }
 
 async function lost(problem) {

@@ -55,7 +55,7 @@ function showLink() {
   setText(pill.lastElementChild, texts[store.link]);
   const lost = store.link === "lost";
   banner.hidden = !lost;
-  setText(banner, lost ? `No connection to the hub (${store.problem}). What you see is how it was; connecting again by itself.` : "");
+  setText(banner, lost ? `No connection to the hub: ${store.problem}. What you see is how it was; connecting again by itself.` : "");
 }
 
 async function start() {

@@ -27,6 +27,9 @@ const POINTS_DEFAULT: u16 = 500;
 const LIMIT_DEFAULT: u16 = 2000;
 /// The time that is looked at where nothing else is asked for.
 const HOUR_MS: i64 = 60 * 60 * 1000;
+/// The longest code of a data point, and the longest cursor, in characters.
+const POINT_MAX: usize = 256;
+const CURSOR_MAX: usize = 2048;
 /// Times beyond this make no sense: the year 9999.
 const LATEST: i64 = 253_402_300_799_000;
 
@@ -190,6 +193,13 @@ fn asked(subject: Subject, query: SeriesQuery) -> Result<HistoryQuery, Problem> 
         return Err(Problem::invalid(
             "times are milliseconds since the Unix epoch, up to the year 9999",
         ));
+    }
+    let long = |text: &Option<String>, most: usize| {
+        text.as_ref().is_some_and(|text| text.chars().count() > most)
+    };
+    if long(&query.point, POINT_MAX) || long(&query.cursor, CURSOR_MAX) {
+        let detail = format!("`point` has at most {POINT_MAX} characters, `cursor` {CURSOR_MAX}");
+        return Err(Problem::invalid(detail));
     }
     let to = query.to.unwrap_or_else(watch::now);
     let from = query.from.unwrap_or(to.saturating_sub(HOUR_MS));

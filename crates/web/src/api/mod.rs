@@ -27,7 +27,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::problem::Problem;
+use crate::problem::{PointProblem, Problem};
+use crate::watch::ValuesEvent;
 use crate::{assets, events, guard, listing};
 
 /// The largest body of a request.
@@ -43,6 +44,7 @@ const TOKEN: &str = "token";
                        Unix epoch; errors are RFC 9457 problems with the protocol's codes.",
         license(name = "MIT OR Apache-2.0"),
     ),
+    components(schemas(PointProblem, ValuesEvent)),
     tags(
         (name = "gateways", description = "Which gateways there are, their links and keys"),
         (name = "devices", description = "Devices, their data points and names"),

@@ -97,7 +97,7 @@ async function backfill() {
 }
 
 function draw(entry) {
-  return h("div", { class: "log-row" }, h("time", { text: clock(entry.at), title: moment(entry.at) }), h("span", {}, h("span", { class: `tag${bad(entry) ? " bad" : ""}`, text: KINDS[entry.kind] })), h("span", { class: "who", text: who(entry) }), h("span", { class: "what", text: what(entry), title: what(entry) }));
+  return h("div", { class: "log-row" }, h("time", { text: clock(entry.at), title: moment(entry.at) }), h("span", { class: "of" }, h("span", { class: `tag${bad(entry) ? " bad" : ""}`, text: KINDS[entry.kind] })), h("span", { class: "who", text: who(entry) }), h("span", { class: "what", text: what(entry), title: what(entry) }));
 }
 
 const bad = (entry) => (entry.kind === "online" && !entry.data.online) || (entry.kind === "link" && entry.data.link !== "up");
