@@ -68,9 +68,8 @@ impl GatewayAccess {
     }
 
     fn options_of(&self, known: &KnownGateway) -> Result<Options, FileError> {
-        let refused = |problem: String| {
-            FileError::Refused(format!("the gateway {}: {problem}", known.name))
-        };
+        let refused =
+            |problem: String| FileError::Refused(format!("the gateway {}: {problem}", known.name));
         let text = known.key_text()?.ok_or_else(|| {
             refused("it has no key; enter the one that the vendor's app shows".to_owned())
         })?;

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use hearthgate_client::{Client, LinkState};
 use hearthgate_hub::{DeviceRef, GatewayId, GatewayInfo, HistorySource, Hub, Link};
 use hearthgate_protocol::model::{Device, Home};
 use parking_lot::Mutex;
@@ -90,11 +91,22 @@ impl App {
     /// Shows a gateway.
     pub(crate) fn gateway_view(&self, info: &GatewayInfo) -> GatewayView {
         let now = watch::now();
+        let client = self.hub.client(&info.id).ok();
+        // The feed tells an outage once; the connection knows how the last attempt went.
+        let down = match client.as_ref().map(Client::state) {
+            Some(LinkState::Down(error)) if matches!(info.link, Link::Down(_)) => Some(error),
+            _ => None,
+        };
+        let reason = down.as_ref().map(ToString::to_string);
+        let reason = reason.or_else(|| facts::reason(&info.link));
         let (facts, events_per_second) = {
             let mut all = self.facts.lock();
             let facts = all
                 .entry(info.id.clone())
                 .or_insert_with(|| Facts::new(now));
+            if let Some(reason) = &reason {
+                facts.failed(now, reason.clone());
+            }
             (facts.clone(), facts.events_per_second(now))
         };
         let count = |home: &Home| {
@@ -102,17 +114,16 @@ impl App {
             (home.len(), online)
         };
         let (devices, devices_online) = self.hub.read(&info.id, count).unwrap_or_default();
-        let wire = match (&info.link, self.hub.client(&info.id)) {
-            (Link::Up, Ok(client)) => Some(client.wire().name()),
-            _ => None,
-        };
+        let wire = client
+            .filter(|_| matches!(info.link, Link::Up))
+            .map(|client| client.wire().name());
         let millis = |time: std::time::Duration| (time.as_secs_f64() * 10_000.0).round() / 10.0;
         GatewayView {
             id: info.id.to_string(),
             name: info.name.clone(),
             link: facts::link_name(&info.link),
-            reason: facts::reason(&info.link),
-            fault: facts::fault(&info.link),
+            reason,
+            fault: down.as_ref().map(facts::fault),
             since: facts.since,
             synced: info.synced,
             available: info.available,
@@ -136,11 +147,7 @@ impl App {
 
     /// Looks at the devices of a gateway. While it is in sync those of its connection are looked at, which
     /// know when each value was last read.
-    pub(crate) fn read<R>(
-        &self,
-        info: &GatewayInfo,
-        look: impl FnOnce(&Home) -> R,
-    ) -> Option<R> {
+    pub(crate) fn read<R>(&self, info: &GatewayInfo, look: impl FnOnce(&Home) -> R) -> Option<R> {
         match self.hub.client(&info.id) {
             Ok(client) if info.synced => Some(client.mirror().read(look)),
             _ => self.hub.read(&info.id, look),

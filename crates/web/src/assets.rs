@@ -33,7 +33,8 @@ pub(crate) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Respo
 
 fn file(headers: &HeaderMap, name: &str) -> Response {
     let Some(file) = Files::get(name) else {
-        return Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such file").into_response();
+        return Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such file")
+            .into_response();
     };
     let hash = file.metadata.sha256_hash();
     let tag = URL_SAFE_NO_PAD.encode(hash.get(..12).unwrap_or_default());

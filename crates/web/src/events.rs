@@ -76,7 +76,11 @@ pub(crate) async fn follow(
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_streams", detail);
         problem.after(TICK)
     })?;
-    if resume.last_event_id.as_ref().is_some_and(|id| id.chars().count() > ID_MAX) {
+    if resume
+        .last_event_id
+        .as_ref()
+        .is_some_and(|id| id.chars().count() > ID_MAX)
+    {
         let detail = format!("`last_event_id` has at most {ID_MAX} characters");
         return Err(Problem::invalid(detail));
     }
@@ -84,7 +88,9 @@ pub(crate) async fn follow(
     let header = header.and_then(|id| id.to_str().ok()).map(str::to_owned);
     let last = header.or(resume.last_event_id).filter(|id| !id.is_empty());
     let number = last.as_deref().map(|id| app.ring.number(id));
-    let resumed = number.flatten().is_some_and(|number| app.ring.after(number).is_ok());
+    let resumed = number
+        .flatten()
+        .is_some_and(|number| app.ring.after(number).is_ok());
     let cursor = match number.flatten() {
         Some(number) if resumed => number,
         _ => app.ring.newest(),
@@ -138,7 +144,10 @@ pub(crate) async fn log(
         cursor: None,
     };
     let items = app.ring.recent(listing::limit(&query)?);
-    Ok(listing::json(&headers, &listing::Page { items, next: None }))
+    Ok(listing::json(
+        &headers,
+        &listing::Page { items, next: None },
+    ))
 }
 
 struct Follower {

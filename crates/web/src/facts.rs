@@ -2,10 +2,9 @@
 //!
 //! Written by `watch` and by the measuring of round trips; read for the API and the metrics.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use hearthgate_client::Fault;
+use hearthgate_client::{ClientError, Fault};
 use hearthgate_hub::Link;
 
 use crate::view::ErrorView;
@@ -64,13 +63,22 @@ impl Facts {
             self.losses += u64::from(self.link == "up");
             self.link = name;
         }
-        if let Some(text) = reason(link)
-            && self.last_error.as_ref().is_none_or(|last| last.text != text)
-        {
-            self.last_error = Some(ErrorView { at: now, text });
+        if let Some(text) = reason(link) {
+            self.failed(now, text);
         }
         if name != "up" {
             self.round_trip = None;
+        }
+    }
+
+    /// Takes note of why there is no connection.
+    pub(crate) fn failed(&mut self, now: i64, text: String) {
+        if self
+            .last_error
+            .as_ref()
+            .is_none_or(|last| last.text != text)
+        {
+            self.last_error = Some(ErrorView { at: now, text });
         }
     }
 
@@ -133,14 +141,13 @@ pub(crate) fn reason(link: &Link) -> Option<String> {
 }
 
 /// Names whose fault it is that there is no connection.
-pub(crate) fn fault(link: &Link) -> Option<&'static str> {
-    let Link::Down(error) = link else { return None };
-    Some(match Arc::as_ref(error).fault() {
+pub(crate) fn fault(error: &ClientError) -> &'static str {
+    match error.fault() {
         Fault::Authentication => "authentication",
         Fault::Connection => "connection",
         Fault::Protocol => "protocol",
         Fault::Refused => "refused",
-    })
+    }
 }
 
 #[cfg(test)]

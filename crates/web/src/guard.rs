@@ -28,7 +28,10 @@ const HEADERS: [(&str, &str); 7] = [
     ("referrer-policy", "no-referrer"),
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-resource-policy", "same-origin"),
-    ("permissions-policy", "camera=(), geolocation=(), microphone=()"),
+    (
+        "permissions-policy",
+        "camera=(), geolocation=(), microphone=()",
+    ),
 ];
 
 /// By what is guarded.
@@ -102,20 +105,27 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     };
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
     }
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     let status = response.status().as_u16();
-    app.metrics.request(method, &route, status, started.elapsed());
+    app.metrics
+        .request(method, &route, status, started.elapsed());
     response
 }
 
 fn check(app: &App, request: &Request) -> Result<(), Box<Response>> {
     let headers = request.headers();
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let authority = request.uri().authority().map(|authority| authority.as_str());
+    let authority = request
+        .uri()
+        .authority()
+        .map(|authority| authority.as_str());
     let host = authority.or(text("host")).unwrap_or_default();
     if !app.guard.is_own_host(host) {
         return refuse(Problem::new(
@@ -145,7 +155,9 @@ fn check(app: &App, request: &Request) -> Result<(), Box<Response>> {
         }
         _ => {
             let now = u64::try_from(watch::now() / 1000).unwrap_or_default();
-            Ok(app.login.session(app.guard.session(headers).unwrap_or_default(), now))
+            Ok(app
+                .login
+                .session(app.guard.session(headers).unwrap_or_default(), now))
         }
     };
     match caller {
@@ -250,7 +262,12 @@ mod tests {
         ] {
             assert!(guard.is_own_host(own), "{own}");
         }
-        for other in ["", "evil.example", "127.0.0.1.evil.example:8480", "192.0.2.1"] {
+        for other in [
+            "",
+            "evil.example",
+            "127.0.0.1.evil.example:8480",
+            "192.0.2.1",
+        ] {
             assert!(!guard.is_own_host(other), "{other}");
         }
         assert!(guard_at("192.0.2.1:1").is_own_host("anything"));
@@ -271,18 +288,27 @@ mod tests {
         assert!(of(&[("origin", "null")]));
         assert!(of(&[("sec-fetch-site", "cross-site")]));
         assert!(of(&[("sec-fetch-site", "same-site")]));
-        assert!(!of(&[("sec-fetch-site", "same-origin"), ("origin", "http://localhost:8480")]));
+        assert!(!of(&[
+            ("sec-fetch-site", "same-origin"),
+            ("origin", "http://localhost:8480")
+        ]));
     }
 
     #[test]
     fn the_cookie_is_safe() {
         let mut guard = guard_at("127.0.0.1:8480");
         let cookie = guard.cookie("s", 9);
-        assert_eq!(cookie, "hearthgate_8480=s; Path=/; Max-Age=9; HttpOnly; SameSite=Strict");
+        assert_eq!(
+            cookie,
+            "hearthgate_8480=s; Path=/; Max-Age=9; HttpOnly; SameSite=Strict"
+        );
         guard.tls = true;
         assert!(guard.cookie("s", 9).ends_with("; Secure"));
         let mut headers = HeaderMap::new();
-        headers.insert("cookie", HeaderValue::from_static("a=b; hearthgate_8480=x.y.z"));
+        headers.insert(
+            "cookie",
+            HeaderValue::from_static("a=b; hearthgate_8480=x.y.z"),
+        );
         assert_eq!(guard.session(&headers), Some("x.y.z"));
     }
 }

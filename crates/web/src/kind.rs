@@ -2,13 +2,31 @@
 
 /// The kinds and the vendor's categories that are one.
 const KINDS: &[(&str, &[&str])] = &[
-    ("light", &["dj", "dd", "dc", "xdd", "fwd", "fsd", "gyd", "tyndj", "tgkg", "tgq", "sxd", "mbd"]),
+    (
+        "light",
+        &[
+            "dj", "dd", "dc", "xdd", "fwd", "fsd", "gyd", "tyndj", "tgkg", "tgq", "sxd", "mbd",
+        ],
+    ),
     ("switch", &["kg", "tdq", "cjkg", "kqzg", "mk"]),
     ("socket", &["cz", "pc", "wkcz", "qccdz"]),
     ("cover", &["cl", "clkg", "ckmkzq", "cdchs"]),
-    ("climate", &["wk", "wkf", "kt", "ktkzq", "rs", "rqlj", "qn", "znrb", "ntq", "dr"]),
-    ("sensor", &["wsdcg", "ldcg", "ywcgq", "zd", "ylcg", "zwjcy", "cgq"]),
-    ("air", &["co2bj", "hjjcy", "pm2.5", "pm25", "voc", "jqbj", "cobj", "kj"]),
+    (
+        "climate",
+        &[
+            "wk", "wkf", "kt", "ktkzq", "rs", "rqlj", "qn", "znrb", "ntq", "dr",
+        ],
+    ),
+    (
+        "sensor",
+        &["wsdcg", "ldcg", "ywcgq", "zd", "ylcg", "zwjcy", "cgq"],
+    ),
+    (
+        "air",
+        &[
+            "co2bj", "hjjcy", "pm2.5", "pm25", "voc", "jqbj", "cobj", "kj",
+        ],
+    ),
     ("door", &["mcs", "mc"]),
     ("motion", &["pir", "hps"]),
     ("leak", &["sj"]),
@@ -20,10 +38,30 @@ const KINDS: &[(&str, &[&str])] = &[
     ("meter", &["zndb", "dlq", "zndlq", "slj"]),
     ("valve", &["sfkzq", "ggq", "xnyjcn"]),
     ("button", &["wxkg"]),
-    ("remote", &["wnykq", "ykq", "qt", "hwktwkq", "ydkt", "wg2", "cwydj"]),
+    (
+        "remote",
+        &["wnykq", "ykq", "qt", "hwktwkq", "ydkt", "wg2", "cwydj"],
+    ),
     ("camera", &["sp"]),
-    ("lock", &["ms", "bxx", "jtmspro", "gyms", "hotelms", "ms_category", "videolock"]),
-    ("appliance", &["bh", "cwwsq", "cwysj", "cwtswsq", "sd", "xxj", "sfj", "szjqr", "kfj", "mzj", "bx", "xyj", "yyj"]),
+    (
+        "lock",
+        &[
+            "ms",
+            "bxx",
+            "jtmspro",
+            "gyms",
+            "hotelms",
+            "ms_category",
+            "videolock",
+        ],
+    ),
+    (
+        "appliance",
+        &[
+            "bh", "cwwsq", "cwysj", "cwtswsq", "sd", "xxj", "sfj", "szjqr", "kfj", "mzj", "bx",
+            "xyj", "yyj",
+        ],
+    ),
 ];
 
 /// Returns the kind of a category.

@@ -53,7 +53,8 @@ pub(crate) fn after(query: &PageQuery) -> Result<Option<Vec<String>>, Problem> {
     let Some(cursor) = &query.cursor else {
         return Ok(None);
     };
-    let wrong = || Problem::invalid("this cursor is none that a list here has given: begin without one");
+    let wrong =
+        || Problem::invalid("this cursor is none that a list here has given: begin without one");
     if cursor.len() > CURSOR_MAX {
         return Err(wrong());
     }
@@ -129,7 +130,10 @@ pub(crate) fn tagged(headers: &HeaderMap, kind: &'static str, body: Vec<u8>) -> 
     if !known {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     }
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-cache"),
+    );
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(header::ETAG, tag);
     }

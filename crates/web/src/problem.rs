@@ -13,10 +13,20 @@ use hearthgate_protocol::wire::RemoteError;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoResponses, ToSchema};
 
-/// An error (RFC 9457, `application/problem+json`).
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Problem)]
+/// An error of the API.
+#[derive(Debug)]
 pub(crate) struct Problem {
+    status: StatusCode,
+    code: String,
+    detail: String,
+    errors: Vec<PointProblem>,
+    retry_after: Option<Duration>,
+}
+
+/// An error (RFC 9457, `application/problem+json`).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemView {
     /// Names the kind of the error: `urn:hearthgate:error:` and the code.
     #[serde(rename = "type")]
     kind: String,
@@ -32,9 +42,8 @@ pub(crate) struct Problem {
     code: String,
     /// Everything that is wrong, where it is more than one thing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     errors: Vec<PointProblem>,
-    #[serde(skip)]
-    retry_after: Option<Duration>,
 }
 
 /// The most details of a gateway's error that are passed on.
@@ -78,21 +87,19 @@ pub(crate) struct PointProblem {
 pub(crate) enum Problems {
     /// The request is wrong, or refused
     #[response(status = "4XX", content_type = "application/problem+json")]
-    Client(#[to_schema] Problem),
+    Client(#[to_schema] ProblemView),
     /// The gateway cannot be reached, or does not answer
     #[response(status = "5XX", content_type = "application/problem+json")]
-    Gateway(#[to_schema] Problem),
+    Gateway(#[to_schema] ProblemView),
 }
 
 impl Problem {
     /// Makes a problem.
     pub(crate) fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
         Self {
-            kind: format!("urn:hearthgate:error:{code}"),
-            title: title(code),
-            status: status.as_u16(),
-            detail: detail.into(),
+            status,
             code: code.to_owned(),
+            detail: detail.into(),
             errors: Vec::new(),
             retry_after: None,
         }
@@ -155,9 +162,16 @@ fn title(code: &str) -> String {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let retry_after = self.retry_after;
-        let mut response = (status, Json(self)).into_response();
+        let (status, retry_after) = (self.status, self.retry_after);
+        let view = ProblemView {
+            kind: format!("urn:hearthgate:error:{}", self.code),
+            title: title(&self.code),
+            status: status.as_u16(),
+            detail: self.detail,
+            code: self.code,
+            errors: self.errors,
+        };
+        let mut response = (status, Json(view)).into_response();
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
@@ -242,11 +256,7 @@ impl From<FileError> for Problem {
             FileError::Refused(text) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", text)
             }
-            error => Self::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "file",
-                error.to_string(),
-            ),
+            error => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "file", error.to_string()),
         }
     }
 }

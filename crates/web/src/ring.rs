@@ -88,7 +88,9 @@ impl Ring {
             let Some(gone) = state.events.pop_front() else {
                 break;
             };
-            state.bytes = state.bytes.saturating_sub(gone.frame.len() + gone.data.get().len());
+            state.bytes = state
+                .bytes
+                .saturating_sub(gone.frame.len() + gone.data.get().len());
         }
         drop(state);
         self.newest.send_replace(number);

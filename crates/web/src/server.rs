@@ -75,7 +75,9 @@ pub enum WebError {
         source: io::Error,
     },
     /// A login is asked for, and nothing opens the door.
-    #[error("the page asks for a login on {0}, and there is neither a token nor a user: this is a mistake of the program")]
+    #[error(
+        "the page asks for a login on {0}, and there is neither a token nor a user: this is a mistake of the program"
+    )]
     NoCredentials(SocketAddr),
     /// The operating system gives no random bytes.
     #[error("the page cannot be served, since the operating system gives no random bytes: {0}")]
@@ -141,7 +143,10 @@ impl Web {
                 let free = TcpListener::bind(SocketAddr::new(wanted.ip(), 0)).await;
                 let free = free.map_err(failed)?;
                 let address = free.local_addr().map_err(failed)?;
-                tracing::warn!("port {} is taken by another program: the page is on {address} instead", wanted.port());
+                tracing::warn!(
+                    "port {} is taken by another program: the page is on {address} instead",
+                    wanted.port()
+                );
                 free
             }
             bound => bound.map_err(failed)?,

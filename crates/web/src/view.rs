@@ -4,9 +4,7 @@
 //! user's units (`value`), as the wire has it (`raw`) and as people read it (`text`).
 
 use hearthgate_hub::GatewayId;
-use hearthgate_protocol::model::{
-    DataPoint, Device, IntegerSpec, Point, Source, Spec, Value,
-};
+use hearthgate_protocol::model::{DataPoint, Device, IntegerSpec, Point, Source, Spec, Value};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -156,7 +154,10 @@ pub(crate) struct SpecView {
     pub(crate) maxlen: Option<usize>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
 fn is_zero(scale: &u32) -> bool {
     *scale == 0
 }
@@ -281,7 +282,9 @@ pub(crate) fn in_units(spec: &Spec, value: &Value) -> Box<RawValue> {
 /// Returns the names of the flags as a JSON array, if all that are set have one.
 fn names(flags: i64, labels: &[Box<str>]) -> Option<String> {
     let flags = u64::try_from(flags).ok()?;
-    let unnamed = flags.checked_shr(u32::try_from(labels.len()).ok()?).unwrap_or(0);
+    let unnamed = flags
+        .checked_shr(u32::try_from(labels.len()).ok()?)
+        .unwrap_or(0);
     if labels.is_empty() || unnamed != 0 {
         return None;
     }

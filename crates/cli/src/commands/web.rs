@@ -99,7 +99,10 @@ impl WebArgs {
             _ => None,
         };
         options.tls = identity.map(|identity| {
-            tracing::info!("the fingerprint of the page's certificate is {}", identity.fingerprint());
+            tracing::info!(
+                "the fingerprint of the page's certificate is {}",
+                identity.fingerprint()
+            );
             identity.config()
         });
         Ok(options)

@@ -1,6 +1,11 @@
 //! Devices and topics for the tests, and a model of what Home Assistant takes.
 
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "every test file uses some of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "every test file uses some of it"
+)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -189,13 +189,18 @@ async fn answer(
 
 fn asked(subject: Subject, query: SeriesQuery) -> Result<HistoryQuery, Problem> {
     let times = [query.from, query.to];
-    if times.iter().flatten().any(|time| !(0..=LATEST).contains(time)) {
+    if times
+        .iter()
+        .flatten()
+        .any(|time| !(0..=LATEST).contains(time))
+    {
         return Err(Problem::invalid(
             "times are milliseconds since the Unix epoch, up to the year 9999",
         ));
     }
     let long = |text: &Option<String>, most: usize| {
-        text.as_ref().is_some_and(|text| text.chars().count() > most)
+        text.as_ref()
+            .is_some_and(|text| text.chars().count() > most)
     };
     if long(&query.point, POINT_MAX) || long(&query.cursor, CURSOR_MAX) {
         let detail = format!("`point` has at most {POINT_MAX} characters, `cursor` {CURSOR_MAX}");
@@ -238,7 +243,7 @@ fn shown(series: Series) -> SeriesView {
     let resolution = series.points.step().name();
     let items = match series.points {
         Points::Changes(changes) => {
-            let changes = changes.into_iter().map(change);
+            let changes = changes.iter().map(change);
             changes.map(ItemView::Change).collect()
         }
         Points::Buckets { buckets, .. } => {
@@ -249,13 +254,13 @@ fn shown(series: Series) -> SeriesView {
         unit: series.unit,
         number: series.is_number,
         resolution,
-        before: series.before.map(change),
+        before: series.before.as_ref().map(change),
         items,
         next: series.next,
     }
 }
 
-fn change(change: Change) -> ChangeView {
+fn change(change: &Change) -> ChangeView {
     let text = match (change.number, &change.value) {
         (Some(number), _) if number.is_finite() => number.to_string(),
         (_, Some(value)) => value.json().into_owned(),

@@ -182,9 +182,7 @@ fn to_wire(device: &Device, code: &str, json: &str, raw: bool) -> Result<Value, 
         (Spec::Boolean | Spec::Integer(_) | Spec::Bitmap { .. }, Some(text)) => {
             spec.parse_input(text).map_err(wrong)
         }
-        (Spec::Integer(integer), None) if is_number(json) => {
-            integer.unscaled(json).map_err(wrong)
-        }
+        (Spec::Integer(integer), None) if is_number(json) => integer.unscaled(json).map_err(wrong),
         (Spec::Bitmap { .. }, None) if json.starts_with('[') => {
             let names: Vec<String> = serde_json::from_str(json)
                 .map_err(|_| wrong("a list of flags holds their names".to_owned()))?;

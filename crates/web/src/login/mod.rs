@@ -167,7 +167,9 @@ impl Login {
             return required.wrong(from, now);
         }
         let decoded = STANDARD.decode(rest).ok().map(Zeroizing::new);
-        let text = decoded.as_ref().and_then(|text| std::str::from_utf8(text).ok());
+        let text = decoded
+            .as_ref()
+            .and_then(|text| std::str::from_utf8(text).ok());
         match text.and_then(|text| text.split_once(':')) {
             // Programs that know Basic alone may give the token as a password.
             Some((_, password)) if required.credentials.token.is(password) => {
@@ -315,10 +317,15 @@ mod tests {
         let look = |header: &str| login.authorization(header, HERE, now).unwrap();
         assert_eq!(look("Bearer a-token-for-tests-of-24-chars"), Caller::Known);
         assert_eq!(look(&basic("anna:pa:ss wörd")), Caller::Known);
-        assert_eq!(look(&basic("x:a-token-for-tests-of-24-chars")), Caller::Known);
+        assert_eq!(
+            look(&basic("x:a-token-for-tests-of-24-chars")),
+            Caller::Known
+        );
         for wrong in ["Bearer ", "Bearer x", "Digest x", "x", "Basic §"] {
             assert_eq!(look(wrong), Caller::Wrong, "{wrong}");
-            login.token("a-token-for-tests-of-24-chars", HERE, now).unwrap();
+            login
+                .token("a-token-for-tests-of-24-chars", HERE, now)
+                .unwrap();
         }
         assert_eq!(look(&basic("anna:x")), Caller::Wrong);
         assert_eq!(look(&basic("bert:pa:ss wörd")), Caller::Wrong);
@@ -368,6 +375,9 @@ mod tests {
             user: Some(User::new("anna", "secret")),
         };
         let text = format!("{credentials:?}");
-        assert!(!text.contains("a-token") && !text.contains("secret"), "{text}");
+        assert!(
+            !text.contains("a-token") && !text.contains("secret"),
+            "{text}"
+        );
     }
 }

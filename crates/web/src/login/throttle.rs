@@ -117,7 +117,10 @@ mod tests {
             waits.push(wait.as_millis());
             now += wait;
         }
-        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
+        assert_eq!(
+            waits,
+            [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]
+        );
         assert_eq!(throttle.admit(address("192.0.2.2"), now - LONGEST), Ok(()));
         throttle.success(from);
         throttle.failure(from, now);

@@ -35,13 +35,17 @@ pub enum TokenError {
         cause: io::Error,
     },
     /// Others may read the file.
-    #[error("others may read the token {path}: chmod 600 {path}, and let a new one be made if somebody may have seen it")]
+    #[error(
+        "others may read the token {path}: chmod 600 {path}, and let a new one be made if somebody may have seen it"
+    )]
     Open {
         /// The file.
         path: PathBuf,
     },
     /// What is in the file is no token.
-    #[error("the token {path} has fewer than {LEAST} characters: remove the file, and a new one is made")]
+    #[error(
+        "the token {path} has fewer than {LEAST} characters: remove the file, and a new one is made"
+    )]
     Short {
         /// The file.
         path: PathBuf,
@@ -140,12 +144,18 @@ mod tests {
         let path = folder.path().join("state/web-token");
         let (token, is_new) = Token::load_or_make(&path).unwrap();
         assert!(is_new && token.text().len() == 32);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         let (again, is_new) = Token::load_or_make(&path).unwrap();
         assert!(!is_new && again.is(token.text()) && !again.is("x"));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let error = Token::load_or_make(&path).unwrap_err().to_string();
-        assert!(error.contains("chmod 600") && !error.contains(token.text()), "{error}");
+        assert!(
+            error.contains("chmod 600") && !error.contains(token.text()),
+            "{error}"
+        );
     }
 
     #[test]
@@ -154,7 +164,10 @@ mod tests {
         let path = folder.path().join("web-token");
         fs::write(&path, "short").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        assert!(matches!(Token::load_or_make(&path), Err(TokenError::Short { .. })));
+        assert!(matches!(
+            Token::load_or_make(&path),
+            Err(TokenError::Short { .. })
+        ));
         assert_eq!(fs::read_to_string(&path).unwrap(), "short");
     }
 }

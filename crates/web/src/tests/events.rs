@@ -77,12 +77,18 @@ async fn what_happens_is_told_and_what_was_missed_is_told_later() {
     let outlet = Outlet::start(switches(1), |_| {}).await;
     let mut stream = Stream::open(&outlet, None).await;
     let hello = stream.next().await;
-    assert_eq!((&*hello.event, &hello.data["resumed"]), ("hello", &false.into()));
+    assert_eq!(
+        (&*hello.event, &hello.data["resumed"]),
+        ("hello", &false.into())
+    );
     report(&outlet, true).await;
     let told = stream.next_of("values").await;
     assert_eq!(told.data["id"], "switch-00000");
     assert_eq!(told.data["points"][0]["value"], true);
-    assert_eq!((&told.data["changed"], &told.data["points"][0]["source"]), (&true.into(), &"event".into()));
+    assert_eq!(
+        (&told.data["changed"], &told.data["points"][0]["source"]),
+        (&true.into(), &"event".into())
+    );
     // A second press is a second event.
     report(&outlet, true).await;
     let again = stream.next_of("values").await;
@@ -91,19 +97,28 @@ async fn what_happens_is_told_and_what_was_missed_is_told_later() {
 
     report(&outlet, false).await;
     eventually("the event to be there", || {
-        let device = outlet.hub.device(&hearthgate_hub::DeviceRef::new("g", "switch-00000"));
+        let device = outlet
+            .hub
+            .device(&hearthgate_hub::DeviceRef::new("g", "switch-00000"));
         device.is_some_and(|device| device.point("switch_1").unwrap().value == Value::from(false))
     })
     .await;
     let mut stream = Stream::open(&outlet, Some(&again.id)).await;
     let hello = stream.next().await;
     assert_eq!(hello.data["resumed"], true);
-    assert_eq!(hello.id, again.id, "the place is kept until something follows");
+    assert_eq!(
+        hello.id, again.id,
+        "the place is kept until something follows"
+    );
     let missed = stream.next_of("values").await;
     assert_eq!(missed.data["points"][0]["value"], false);
     drop(stream);
     let log = outlet.get("/api/v1/log?limit=1000").await.json();
-    let kinds = log["items"].as_array().unwrap().iter().filter(|item| item["event"] == "values");
+    let kinds = log["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|item| item["event"] == "values");
     assert_eq!(kinds.count(), 3);
     outlet.stop().await;
 }
@@ -126,11 +141,16 @@ async fn streams_are_bounded_and_end_with_the_server() {
     for _ in 0..crate::app::STREAMS_MAX {
         open.push(Stream::open(&outlet, None).await);
     }
-    outlet.get("/api/v1/events").await.must_be(429, "too_many_streams");
+    outlet
+        .get("/api/v1/events")
+        .await
+        .must_be(429, "too_many_streams");
     let mut last = open.pop().unwrap();
     drop(open);
     outlet.stop.cancel();
-    let ended = tokio::time::timeout(PATIENCE, async { while last.body.next().await.is_some() {} });
+    let ended = tokio::time::timeout(PATIENCE, async {
+        while last.body.next().await.is_some() {}
+    });
     ended.await.expect("the stream goes on after the end");
     outlet.stop().await;
 }
