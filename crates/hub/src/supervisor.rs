@@ -233,6 +233,12 @@ impl Hub {
         discovery.map_or_else(Vec::new, |discovery| discovery.sightings())
     }
 
+    /// Tells whether a gateway comes from the file that is followed.
+    pub fn is_from_file(&self, gateway: &GatewayId) -> bool {
+        let members = self.inner.members.lock();
+        members.get(gateway).is_some_and(|entry| entry.from_file)
+    }
+
     /// Returns a device as the feed has it.
     pub fn device(&self, device: &DeviceRef) -> Option<Device> {
         let look = |home: &Home| home.device(device.device.as_str()).cloned();

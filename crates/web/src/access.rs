@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 #[derive(Clone, Debug, Default)]
 pub struct GatewayAccess {
     directory: Option<PathBuf>,
+    adds: bool,
     listen: DiscoveryOptions,
     given: Arc<Mutex<HashMap<GatewayId, Options>>>,
 }
@@ -28,9 +29,16 @@ impl GatewayAccess {
     pub fn directory(path: &Path, listen: DiscoveryOptions) -> Self {
         Self {
             directory: Some(path.to_owned()),
+            adds: true,
             listen,
             given: Arc::default(),
         }
+    }
+
+    /// Makes it one to which no gateway can be added: the hub looks after some of the file alone.
+    pub fn without_adding(mut self) -> Self {
+        self.adds = false;
+        self
     }
 
     /// Adds a gateway that is in no file: what the doctor needs to know of it.
@@ -43,9 +51,9 @@ impl GatewayAccess {
         self.directory.as_deref()
     }
 
-    /// Tells whether the key of a gateway can be changed.
-    pub(crate) fn is_kept(&self, gateway: &GatewayId) -> bool {
-        self.directory.is_some() && !self.given.lock().contains_key(gateway)
+    /// Tells whether gateways can be added.
+    pub(crate) fn adds(&self) -> bool {
+        self.adds
     }
 
     /// Returns how to diagnose a gateway; none where it is not known here. Reads files.

@@ -135,7 +135,7 @@ impl App {
             events: facts.events,
             connects: facts.connects,
             last_error: facts.last_error,
-            kept: self.access.is_kept(&info.id),
+            kept: self.access.path().is_some() && self.hub.is_from_file(&info.id),
         }
     }
 

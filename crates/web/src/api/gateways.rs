@@ -149,6 +149,9 @@ pub(crate) async fn add(
     State(app): State<Arc<App>>,
     Body(new): Body<NewGateway>,
 ) -> Result<StatusCode, Problem> {
+    if !app.access.adds() {
+        return Err(not_kept());
+    }
     let mut known = KnownGateway::new(&*new.uuid, new.name.as_deref().unwrap_or(&new.uuid));
     known.key = Some(KeyText::new(&**new.key.0));
     known.address = new.address;
@@ -216,14 +219,18 @@ async fn change<T: Send + 'static>(
     change: impl FnOnce(&Path) -> Result<T, FileError> + Send + 'static,
 ) -> Result<T, Problem> {
     let Some(path) = app.access.path().map(Path::to_owned) else {
-        return Err(Problem::new(
-            StatusCode::CONFLICT,
-            "not_kept",
-            "this hub keeps no file of known gateways: its gateways were named when it was started",
-        ));
+        return Err(not_kept());
     };
     // Files may be on a disk that is slow.
     Ok(tokio::task::spawn_blocking(move || change(&path)).await??)
+}
+
+fn not_kept() -> Problem {
+    Problem::new(
+        StatusCode::CONFLICT,
+        "not_kept",
+        "the gateways of this hub were named when it was started: none can be added here",
+    )
 }
 
 /// Lists the gateways that advertise themselves

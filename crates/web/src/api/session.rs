@@ -71,7 +71,7 @@ pub(crate) async fn read(
         logged_in,
         password: app.login.has_user(),
         version: logged_in.then_some(app.version),
-        keeps_gateways: logged_in.then_some(app.access.path().is_some()),
+        keeps_gateways: logged_in.then_some(app.access.adds()),
         history: logged_in.then_some(app.history.is_some()),
         now: watch::now(),
     })
