@@ -14,12 +14,19 @@ from playwright.sync_api import Browser, expect
 
 from harness.browser import Window, open_browser
 from harness.files import KEY_TEXT, WRONG_KEY_TEXT
-from harness.program import Running
+from harness.program import Running, RunningGateway
 from reference import profiles
+from tests.test_web_page import url_of
 
 PAGE = re.compile(r"the page is on (https?://[0-9A-Za-z.\[\]:]+)/")
 TOKEN = re.compile(r"shown this once.*: ([A-Za-z0-9_-]{32})")
 UUID = "hg-under-test"
+GATEWAY = """[[gateway]]
+uuid = "{uuid}"
+name = "Home"
+key = "{key}"
+address = "{host}:{port}"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +49,29 @@ def window(browser: Browser) -> Iterator[Callable[..., Window]]:
 
 
 @pytest.fixture
-def hub(spawn, tmp_path) -> Callable[..., tuple[Running, str]]:
-    """Starts a hub with a page on a free port, and tells where that is."""
+def gateways(tmp_path: Path) -> Path:
+    """The file of the known gateways, which is not there yet."""
+    return tmp_path / "config" / "gateways.toml"
 
-    def start(*flags: str, web: str = "127.0.0.1:0") -> tuple[Running, str]:
-        process = spawn("hub", "--web", web, "--no-discovery", "--state", tmp_path / "hub-state", *flags)
-        return process, process.wait_for_log(PAGE)[1]
 
-    return start
+@pytest.fixture
+def hub(environment, hearthgate, gateways) -> Iterator[Callable[..., str]]:
+    """Starts a hub with a page over the file of known gateways, and tells where the page is."""
+    started: list[Running] = []
+    example = Path(hearthgate).parent / "examples" / "page"
+    assert example.is_file(), f"{example} is not there: cargo build -p hearthgate-web --example page"
+
+    def start(gateway: RunningGateway | None = None) -> str:
+        gateways.parent.mkdir(mode=0o700, exist_ok=True)
+        if gateway is not None:
+            gateways.write_text(GATEWAY.format(uuid=UUID, key=KEY_TEXT, host=gateway.host, port=gateway.port))
+            gateways.chmod(0o600)
+        started.append(Running([str(example), "127.0.0.1:0", str(gateways)], environment))
+        return started[-1].wait_for_log(PAGE)[1]
+
+    yield start
+    for process in started:
+        process.stop()
 
 
 def many(count: int) -> list[dict]:
@@ -67,9 +89,9 @@ def status_of(url: str, method: str = "GET", body: bytes | None = None, **header
         return error.code
 
 
-def test_a_change_at_the_gateway_is_seen_within_a_second(start_gateway, hub, key_file, command, window):
+def test_a_change_at_the_gateway_is_seen_within_a_second(start_gateway, hub, command, window):
     gateway = start_gateway(many(3))
-    _, url = hub("--gateway", gateway.url, "--key-file", str(key_file))
+    url = hub(gateway)
     home = window(url)
     page = home.open()
     toggle = home.card("socket-0000").get_by_role("switch").first
@@ -89,9 +111,9 @@ def test_a_change_at_the_gateway_is_seen_within_a_second(start_gateway, hub, key
     assert page.evaluate("() => window.shownAt") - answered < 1000
 
 
-def test_a_thousand_devices_are_quick_to_look_at_and_to_search(start_gateway, hub, key_file, window):
+def test_a_thousand_devices_are_quick_to_look_at_and_to_search(start_gateway, hub, window):
     gateway = start_gateway(many(1000))
-    _, url = hub("--gateway", gateway.url, "--key-file", str(key_file))
+    url = hub(gateway)
     home = window(url)
     page = home.open()
     expect(page.locator(".tally")).to_have_text("1000 devices")
@@ -114,9 +136,9 @@ def test_a_thousand_devices_are_quick_to_look_at_and_to_search(start_gateway, hu
     assert typed < 1000, f"a letter took {typed:.0f} ms"
 
 
-def test_a_gateway_is_added_and_its_key_changed(start_gateway, hub, window, environment):
+def test_a_gateway_is_added_and_its_key_changed(start_gateway, hub, window, gateways):
     gateway = start_gateway(many(2))
-    _, url = hub()
+    url = hub()
     home = window(url)
     page = home.open()
     expect(page.get_by_role("heading", name="No gateway yet")).to_be_visible()
@@ -143,17 +165,15 @@ def test_a_gateway_is_added_and_its_key_changed(start_gateway, hub, window, envi
     dialog.get_by_role("button", name="Change the key").click()
     expect(panel.locator(".pill")).to_have_text("Connected")
     expect(panel).to_contain_text("Devices2")
-    kept = next(path for path in Path(environment["HOME"]).rglob("gateways.toml"))
-    assert kept.stat().st_mode & 0o077 == 0
+    assert gateways.stat().st_mode & 0o077 == 0 and KEY_TEXT in gateways.read_text()
     page.get_by_role("link", name="Home").first.click()
     expect(page.locator(".tally")).to_have_text("2 devices")
     assert KEY_TEXT not in page.content()
 
 
-def test_a_login_opens_the_page_and_nothing_is_there_without_it(start_gateway, hub, key_file, window):
-    gateway = start_gateway(many(2))
-    process, url = hub("--gateway", gateway.url, "--key-file", str(key_file), "--web-login", "always")
-    token = process.wait_for_log(TOKEN)[1]
+def test_a_login_opens_the_page_and_nothing_is_there_without_it(spawn, window):
+    demo = spawn("demo", "--web", "127.0.0.1:0", "--seed", "11", "--web-login", "always")
+    url, token = url_of(demo), demo.wait_for_log(TOKEN)[1]
     for path in ("/api/v1/devices", "/api/v1/events", "/api/v1/openapi.json", "/metrics"):
         assert status_of(url + path) == 401, path
     assert status_of(f"{url}/metrics", Authorization=f"Bearer {token}") == 200
@@ -169,44 +189,35 @@ def test_a_login_opens_the_page_and_nothing_is_there_without_it(start_gateway, h
     page.get_by_label("Token").fill(token)
     page.get_by_role("button", name="Log in").click()
     home.live()
-    expect(page.locator(".tally")).to_have_text("2 devices")
+    expect(page.locator(".tally")).to_have_text("20 devices")
     [cookie] = home.context.cookies()
     assert cookie["httpOnly"] and cookie["sameSite"] == "Strict" and token not in cookie["value"]
     assert page.evaluate("() => document.cookie") == ""
-    # The token was shown once; the session outlives a restart.
-    process.stop()
-    port = url.rsplit(":", 1)[1]
-    again, _ = hub("--gateway", gateway.url, "--key-file", str(key_file), "--web-login", "always", web=f"127.0.0.1:{port}")
-    home.live()
     page.reload()
     home.live()
-    assert token not in again.log_text
     page.get_by_role("button", name="Log out").click()
     page.wait_for_url("**/login")
     page.goto(url)
     page.wait_for_url("**/login")
 
 
-def test_the_page_is_encrypted_where_it_is_told_to_be(start_gateway, hub, key_file, window):
-    gateway = start_gateway(many(2))
-    _, url = hub("--gateway", gateway.url, "--key-file", str(key_file), "--web-tls")
+def test_the_page_is_encrypted_where_it_is_told_to_be(spawn, window):
+    url = url_of(spawn("demo", "--web", "127.0.0.1:0", "--seed", "11", "--web-tls"))
     assert url.startswith("https://")
     home = window(url, ignore_https_errors=True)
     page = home.open()
-    expect(page.locator(".tally")).to_have_text("2 devices")
+    expect(page.locator(".tally")).to_have_text("20 devices")
     assert page.evaluate("() => performance.getEntriesByType('navigation')[0].nextHopProtocol") == "h2"
 
 
-def test_a_port_that_is_taken_is_an_error_where_it_was_asked_for(hub, run):
-    _, url = hub()
-    port = url.rsplit(":", 1)[1]
-    outcome = asyncio.run(run("hub", "--web", f"127.0.0.1:{port}", "--no-discovery", "--state", "none"))
+def test_a_port_that_is_taken_is_an_error_where_it_was_asked_for(spawn, run):
+    port = url_of(spawn("demo", "--web", "127.0.0.1:0")).rsplit(":", 1)[1]
+    outcome = asyncio.run(run("demo", "--web", f"127.0.0.1:{port}", "--duration", "1s"))
     outcome.must_exit(1).must_say("another program has it", "--no-web")
 
 
-def test_metrics_have_values_where_they_are_asked_for(start_gateway, hub, key_file):
-    gateway = start_gateway(many(1))
-    _, url = hub("--gateway", gateway.url, "--key-file", str(key_file), "--web-metrics-values")
+def test_metrics_have_values_where_they_are_asked_for(start_gateway, hub):
+    url = hub(start_gateway(many(1)))
     end = time.monotonic() + 20
     while True:
         with urllib.request.urlopen(f"{url}/metrics", timeout=20) as response:
@@ -215,4 +226,5 @@ def test_metrics_have_values_where_they_are_asked_for(start_gateway, hub, key_fi
             break
         assert time.monotonic() < end, text
         time.sleep(0.05)
-    assert json.loads(urllib.request.urlopen(f"{url}/healthz", timeout=20).read())["status"] == "ok"
+    with urllib.request.urlopen(f"{url}/healthz", timeout=20) as response:
+        assert json.loads(response.read())["status"] == "ok"

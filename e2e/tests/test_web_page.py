@@ -70,7 +70,6 @@ def test_a_device_is_looked_at_and_set(demo, window):
     expect(row.locator(".raw")).to_have_text("235")
     page.get_by_role("group", name=re.compile("Mode")).get_by_role("button", name="manual").click()
     expect(page.get_by_role("row", name=re.compile("mode")).locator(".value")).to_have_text("manual")
-    # What the gateway refuses is said in its words.
     expect(page.get_by_text("In Home Assistant")).to_be_visible()
     expect(page.get_by_text("climate").first).to_be_visible()
     page.get_by_role("combobox", name="Data point of the chart").select_option("temp_set")
@@ -87,6 +86,8 @@ def test_a_refusal_is_shown_in_the_gateways_words(demo, window):
     control = page.locator(".control[data-code=countdown_1]")
     expect(control.locator(".write.error")).to_contain_text("above max 86400")
     home.shoot("device-refused")
+    control.get_by_role("button", name=re.compile("Dismiss")).click()
+    expect(control.locator(".write.error")).to_have_count(0)
 
 
 def test_a_device_gets_a_name(demo, window):

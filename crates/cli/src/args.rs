@@ -12,7 +12,7 @@ use hearthgate_client::{DiscoveryOptions, Endpoint, EndpointError};
 use hearthgate_protocol::limits::{DEFAULT_PORT, SESSIONS_MAX};
 use hearthgate_protocol::variants::{KeyForm, Padding, Proof, ProofOver, Variants, Wire};
 
-use crate::commands::{CatalogArgs, DoctorArgs, GatewaysArgs, HistoryArgs, RecordArgs};
+use crate::commands::{CatalogArgs, DoctorArgs, GatewaysArgs, HistoryArgs, RecordArgs, WebArgs};
 use crate::duration;
 use crate::tls::{ServeOptions, TlsOptions};
 
@@ -215,12 +215,8 @@ pub(crate) struct DemoArgs {
     /// The loopback address to serve on; port 0 is a free one.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0", value_parser = loopback)]
     pub(crate) listen: SocketAddr,
-    /// The loopback address to serve the page on [default: 127.0.0.1:8480, or a free port where that is taken].
-    #[arg(long, value_name = "ADDR:PORT", value_parser = loopback, conflicts_with = "no_web")]
-    pub(crate) web: Option<SocketAddr>,
-    /// Serves no page.
-    #[arg(long)]
-    pub(crate) no_web: bool,
+    #[command(flatten)]
+    pub(crate) web: WebArgs,
 }
 
 #[derive(Debug, Default, Args)]

@@ -19,11 +19,11 @@ use hearthgate_protocol::crypto::DeviceKey;
 use hearthgate_protocol::model::{Device, DeviceId, Home};
 use hearthgate_protocol::variants::KeyForm;
 use hearthgate_protocol::wire::{Event, EventKind};
-use hearthgate_web::{GatewayAccess, WebOptions};
+use hearthgate_web::GatewayAccess;
 use tokio_util::sync::CancellationToken;
 
 use super::gateway::Signals;
-use super::web::{self, Page};
+use super::web::Page;
 use super::{ended, table};
 use crate::args::DemoArgs;
 use crate::exit::Failure;
@@ -43,6 +43,11 @@ const FRESH_FOR: Duration = Duration::from_secs(2);
 
 /// Runs the command.
 pub(super) async fn run(args: DemoArgs) -> Result<(), Failure> {
+    if args.web.web.is_some_and(|address| !address.ip().is_loopback()) {
+        return Err(Failure::usage(
+            "the page of the demonstration stays on loopback: give --web 127.0.0.1:PORT",
+        ));
+    }
     let seed = args.seed.unwrap_or(u64::from(std::process::id()));
     let mut signals = Signals::new()?;
     let key_text = throw_away_key()?;
@@ -63,7 +68,7 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), Failure> {
     let options = ClientOptions::new(endpoint.clone(), device_key.clone());
     let (client, mut feed) = Client::connect(options).await?;
     client.synced().await?;
-    let page = match args.no_web {
+    let page = match args.web.no_web {
         true => None,
         false => Some(page(&args, endpoint, device_key, &key_text, &known).await?),
     };
@@ -115,11 +120,10 @@ async fn page(
     let mut spec = GatewaySpec::fixed(UUID, endpoint, device_key);
     "Simulated home".clone_into(&mut spec.name);
     hub.set(spec);
-    let mut options = WebOptions {
-        access,
-        ..web::options(args.web)
-    };
     let history = Passing::start(&hub).await;
+    let folder = history.as_ref().map(|passing| passing.folder.as_path());
+    let mut options = args.web.options(folder)?;
+    options.access = access;
     if let Some(passing) = &history {
         options.history = Some(Arc::new(passing.history.clone()));
     }

@@ -27,7 +27,7 @@ pub(crate) use gateway::refused;
 pub(crate) use gateways::GatewaysArgs;
 pub(crate) use history::HistoryArgs;
 pub(crate) use record::RecordArgs;
-pub(crate) use web::{WebArgs, WebFile};
+pub(crate) use web::WebArgs;
 
 use crate::args::{Cli, Command, GatewayOptions};
 use crate::exit::Failure;

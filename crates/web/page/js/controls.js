@@ -2,7 +2,7 @@
 import { h, icon, setText } from "./dom.js";
 import { label, unit, word } from "./format.js";
 import { deviceName } from "./store.js";
-import { write, writeState } from "./writes.js";
+import { dismiss, write, writeState } from "./writes.js";
 
 const SLIDER_STEPS = 4000;
 const MOVES = { open: "up", close: "down", stop: "stop" };
@@ -25,7 +25,8 @@ export function control(device, point, compact = false) {
     if (text !== told) {
       told = text;
       status.className = `write ${state?.phase ?? ""}`;
-      status.replaceChildren(...(state ? [mark(state.phase), state.text] : []));
+      status.replaceChildren(...(state ? [mark(state.phase), h("span", { text: state.text })] : []));
+      if (state?.phase === "error") status.append(h("button", { class: "dismiss", type: "button", "aria-label": `Dismiss the error of ${name}`, on: { click: () => dismiss(device, point.code) } }, icon("cross")));
     }
   };
   update(point);

@@ -10,6 +10,12 @@ const at = (device, code) => `${keyOf(device.gateway, device.id)}\u0000${code}`;
 
 export const writeState = (device, code) => states.get(at(device, code)) ?? null;
 
+/** Takes an error away that was read. */
+export function dismiss(device, code) {
+  states.delete(at(device, code));
+  changed(`d:${keyOf(device.gateway, device.id)}`);
+}
+
 export async function write(device, code, value) {
   const place = at(device, code);
   const number = ++count;
