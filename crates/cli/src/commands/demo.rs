@@ -43,7 +43,11 @@ const FRESH_FOR: Duration = Duration::from_secs(2);
 
 /// Runs the command.
 pub(super) async fn run(args: DemoArgs) -> Result<(), Failure> {
-    if args.web.web.is_some_and(|address| !address.ip().is_loopback()) {
+    if args
+        .web
+        .web
+        .is_some_and(|address| !address.ip().is_loopback())
+    {
         return Err(Failure::usage(
             "the page of the demonstration stays on loopback: give --web 127.0.0.1:PORT",
         ));
