@@ -14,6 +14,7 @@ use hearthgate_protocol::variants::{KeyForm, Padding, Proof, ProofOver, Variants
 
 use crate::commands::{DoctorArgs, GatewaysArgs, RecordArgs};
 use crate::duration;
+use crate::tls::{ServeOptions, TlsOptions};
 
 /// Both ends of the local protocol between a Tuya-enabled gateway and third-party systems.
 ///
@@ -103,8 +104,8 @@ pub(crate) enum Command {
 /// Which gateway, and how to talk to it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct GatewayOptions {
-    /// The gateway: the name or uuid of a known one (`hearthgate gateways`), or `ws://HOST[:PORT][/PATH]`,
-    /// port 8433 and path / where there is none.
+    /// The gateway: the name or uuid of a known one (`hearthgate gateways`), or `ws://HOST[:PORT][/PATH]`
+    /// (`wss://` over TLS), port 8433 and path / where there is none.
     #[arg(
         long,
         value_name = "NAME|UUID|URL",
@@ -114,6 +115,8 @@ pub(crate) struct GatewayOptions {
     pub(crate) gateway: GatewayChoice,
     #[command(flatten)]
     pub(crate) key: KeyOptions,
+    #[command(flatten)]
+    pub(crate) tls: TlsOptions,
     /// Where to listen for the advertisements of a known gateway without an address, UDP; repeatable
     /// [default: 0.0.0.0 on 6669, 6666 and 6667].
     #[arg(long, value_name = "ADDR:PORT", help_heading = "Gateway")]
@@ -214,6 +217,8 @@ pub(crate) struct DemoArgs {
 #[command(after_help = "Examples:
   hearthgate gateway --devices profiles/
   hearthgate gateway --devices profiles/ --listen 0.0.0.0:8433 --key-file gateway.key
+  hearthgate gateway --devices profiles/ --tls
+  hearthgate gateway --devices profiles/ --dialect 2023 --key-file openapi.key
   hearthgate gateway --config gateway.toml --check-config
 
 The key: without --key-file and HEARTHGATE_KEY one is made and kept in the state folder.")]
@@ -258,6 +263,8 @@ pub(crate) struct GatewayArgs {
     /// Speaks unencrypted on addresses that are not loopback, together with --wire plain.
     #[arg(long)]
     pub(crate) allow_plain: bool,
+    #[command(flatten)]
+    pub(crate) tls: ServeOptions,
     /// The wire encoding [default: binary].
     #[arg(long, value_name = "WIRE", value_parser = choice::<Wire>(Wire::ALL, Wire::name), help_heading = "Variants of the protocol")]
     pub(crate) wire: Option<Wire>,
@@ -312,6 +319,7 @@ pub(crate) struct NameOptions {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hearthgate devices --gateway ws://192.0.2.10 --key-file gateway.key
+  hearthgate devices --gateway wss://192.0.2.10 --tls-fingerprint AB:CD:.. --key-file gateway.key
   HEARTHGATE_KEY=.. hearthgate devices --gateway ws://192.0.2.10:8433 --json")]
 pub(crate) struct DevicesArgs {
     #[command(flatten)]

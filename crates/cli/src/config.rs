@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::args::{self, GatewayArgs};
+use crate::duration;
 use crate::exit::Failure;
+use crate::tls::ServeOptions;
 
 /// An example with every option and its default; a test keeps it true.
 pub(crate) const EXAMPLE: &str = include_str!("config.example.toml");
 
 /// The names of all options.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 23] = [
     "listen",
     "devices",
     "key_file",
@@ -24,6 +26,12 @@ const KEYS: [&str; 17] = [
     "max_sessions_per_address",
     "strict_step",
     "allow_plain",
+    "tls",
+    "tls_cert",
+    "tls_key",
+    "dialect",
+    "token_listen",
+    "token_lifetime",
     "wire",
     "padding",
     "key_form",
@@ -46,6 +54,12 @@ struct File {
     max_sessions_per_address: Option<usize>,
     strict_step: bool,
     allow_plain: bool,
+    tls: bool,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    dialect: Option<String>,
+    token_listen: Option<String>,
+    token_lifetime: Option<String>,
     wire: Option<String>,
     padding: Option<String>,
     key_form: Option<String>,
@@ -92,6 +106,22 @@ fn merge(args: GatewayArgs, text: &str, folder: &Path) -> Result<GatewayArgs, St
             .map(|value| check(&value).map_err(|problem| format!("{key}: {problem}")))
             .transpose()
     };
+    if file.tls && file.tls_cert.is_some() {
+        return Err(
+            "tls and tls_cert: a self-made certificate or your own, leave one out".to_owned(),
+        );
+    }
+    let lifetime = |text: String| {
+        duration::parse(&text).map_err(|problem| format!("token_lifetime: {problem}"))
+    };
+    let tls = ServeOptions {
+        tls: file.tls,
+        tls_cert: file.tls_cert.map(beside),
+        tls_key: file.tls_key.map(beside),
+        dialect: choice(file.dialect, "dialect")?,
+        token_listen: file.token_listen,
+        token_lifetime: file.token_lifetime.map(lifetime).transpose()?,
+    };
     let advertise_given = !args.advertise.is_empty() || args.no_advertise;
     Ok(GatewayArgs {
         listen: args.listen.or(file.listen),
@@ -119,6 +149,7 @@ fn merge(args: GatewayArgs, text: &str, folder: &Path) -> Result<GatewayArgs, St
             .or(file.max_sessions_per_address),
         strict_step: args.strict_step || file.strict_step,
         allow_plain: args.allow_plain || file.allow_plain,
+        tls: args.tls.or(tls),
         wire: args.wire.or(choice(file.wire, "wire")?),
         padding: args.padding.or(choice(file.padding, "padding")?),
         key_form: args.key_form.or(choice(file.key_form, "key_form")?),
@@ -203,7 +234,8 @@ mod tests {
         for key in KEYS {
             assert!(table.contains_key(key), "{key} is missing in the example");
         }
-        merged(&uncommented).unwrap();
+        // Of the two kinds of certificates a file has one.
+        merged(&uncommented.replace("tls = false\n", "")).unwrap();
     }
 
     #[test]
@@ -250,5 +282,27 @@ mod tests {
         assert!(merged("uuid = \"\"").unwrap_err().starts_with("uuid: "));
         assert!(merged("listen = 7").unwrap_err().contains("line 1"));
         assert!(merged("advertise = [\"nowhere\"]").is_err());
+        assert!(
+            merged("dialect = \"2022\"")
+                .unwrap_err()
+                .contains("2024, 2023")
+        );
+        assert!(merged("tls = \"self\"").unwrap_err().contains("line 1"));
+        let lifetime = merged("token_lifetime = \"soon\"").unwrap_err();
+        assert!(lifetime.starts_with("token_lifetime: "), "{lifetime}");
+        assert!(
+            merged("tls = true\ntls_cert = \"a\"")
+                .unwrap_err()
+                .contains("leave one out")
+        );
+    }
+
+    #[test]
+    fn certificates_are_beside_the_file() {
+        let text = "tls_cert = \"a.crt\"\ntls_key = \"/b.key\"\ndialect = \"2023\"\ntoken_lifetime = \"1m\"";
+        let tls = merged(text).unwrap().tls;
+        assert_eq!(tls.tls_cert, Some(PathBuf::from("/etc/home/a.crt")));
+        assert_eq!(tls.tls_key, Some(PathBuf::from("/b.key")));
+        assert_eq!(tls.token_lifetime, Some(std::time::Duration::from_secs(60)));
     }
 }

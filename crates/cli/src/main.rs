@@ -12,6 +12,7 @@ mod logging;
 mod names;
 mod output;
 mod select;
+mod tls;
 
 use std::process::ExitCode;
 

@@ -7,7 +7,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-use hearthgate_protocol::crypto::{DeviceKey, KeyError};
+use hearthgate_protocol::crypto::{ApiKey, ApiKeyError, DeviceKey, KeyError};
 use hearthgate_protocol::variants::KeyForm;
 use md5::{Digest, Md5};
 use zeroize::Zeroizing;
@@ -24,6 +24,16 @@ pub struct KeyText(Zeroizing<String>);
 pub(crate) struct Key {
     pub(crate) device: DeviceKey,
     pub(crate) bytes: Zeroizing<[u8; 16]>,
+}
+
+impl Key {
+    /// Makes what stands for a key where none is used: in the older dialect.
+    pub(crate) fn unused() -> Self {
+        Self {
+            device: DeviceKey::from_bytes([0; 16]),
+            bytes: Zeroizing::new([0; 16]),
+        }
+    }
 }
 
 impl KeyText {
@@ -48,6 +58,30 @@ impl KeyText {
             .unwrap_or(content);
         // What was parsed above is ASCII.
         Self::parse(&String::from_utf8_lossy(content))
+    }
+
+    /// Takes the text of an API key of the older dialect (section 8).
+    ///
+    /// # Errors
+    /// Where it is none. The error never repeats the text.
+    pub fn parse_api(text: &str) -> Result<Self, ApiKeyError> {
+        ApiKey::parse(text)?;
+        Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// Takes the content of its file: one final LF or CRLF is removed and nothing else.
+    ///
+    /// # Errors
+    /// As [`KeyText::parse_api`].
+    pub fn parse_api_file(content: &[u8]) -> Result<Self, ApiKeyError> {
+        ApiKey::parse_file(content)?;
+        // What was parsed is UTF-8, and has at most one line end.
+        Self::parse_api(String::from_utf8_lossy(content).trim_end_matches(['\r', '\n']))
+    }
+
+    /// Returns it as an API key.
+    pub(crate) fn api_key(&self) -> Result<ApiKey, ApiKeyError> {
+        ApiKey::parse(&self.0)
     }
 
     /// Checks that the text is a key in this form: `hex` takes 32 hexadecimal digits only.
@@ -85,6 +119,7 @@ impl KeyText {
     /// Says what the text looks like, which is no secret.
     pub(crate) fn shape(&self) -> &'static str {
         match self.0.len() {
+            _ if DeviceKey::parse(&self.0, KeyForm::Ascii).is_err() => "an API key",
             32 => "32 hexadecimal digits",
             _ => "16 characters",
         }
@@ -195,6 +230,10 @@ mod tests {
     fn one_line_end_of_a_file_is_no_part_of_the_key() {
         for content in [format!("{ASCII}\n"), format!("{ASCII}\r\n"), ASCII.into()] {
             assert_eq!(*KeyText::parse_file(content.as_bytes()).unwrap().0, ASCII);
+            assert_eq!(
+                *KeyText::parse_api_file(content.as_bytes()).unwrap().0,
+                ASCII
+            );
         }
         assert!(KeyText::parse_file(b"short\n").is_err());
     }

@@ -42,6 +42,8 @@ mod event_log;
 mod backlog;
 mod session;
 mod throttle;
+mod tokens;
+mod tls;
 mod listener;
 
 mod beacon;
@@ -59,5 +61,6 @@ pub use listener::SessionLimits;
 pub use registry::{Registry, StartError};
 pub use store::{StateFolder, StoreError, default_state_root};
 pub use throttle::Throttle;
+pub use tls::{TlsError, TlsIdentity};
 pub use values::ValueStore;
 pub use virtual_home::{ProfilesError, VirtualHome};

@@ -8,17 +8,21 @@ use std::time::Duration;
 
 use hearthgate_protocol::connection::{GatewayConfig, GatewayConnection};
 use hearthgate_protocol::crypto::Nonce;
-use hearthgate_protocol::limits::SESSIONS_MAX;
+use hearthgate_protocol::limits::{HANDSHAKE_TIMEOUT, SESSIONS_MAX};
 use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio::time::timeout_at;
+use tokio_rustls::{Accept, TlsAcceptor};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use crate::registry::Registry;
 use crate::session;
 use crate::throttle::Throttle;
+use crate::tokens::TokenBook;
 
 /// Connections that may be in the handshake at once. Where there are more, the oldest one of the
 /// address that has most of them must go, so that a flood does not keep a good client out.
@@ -49,6 +53,8 @@ impl Default for SessionLimits {
 pub(crate) struct Admission {
     pub(crate) stop: CancellationToken,
     pub(crate) throttle: Mutex<Throttle>,
+    /// The tokens that hold, in the older dialect.
+    pub(crate) tokens: Option<Mutex<TokenBook>>,
     limits: SessionLimits,
     counts: Mutex<Counts>,
 }
@@ -108,11 +114,22 @@ impl Handshakes {
 }
 
 impl Admission {
+    #[cfg(test)]
     pub(crate) fn new(limits: SessionLimits, stop: CancellationToken) -> Arc<Self> {
+        Self::with_tokens(limits, stop, None)
+    }
+
+    /// `tokens`: those that hold, in the older dialect.
+    pub(crate) fn with_tokens(
+        limits: SessionLimits,
+        stop: CancellationToken,
+        tokens: Option<TokenBook>,
+    ) -> Arc<Self> {
         let throttle = Mutex::default();
         Arc::new(Self {
             stop,
             throttle,
+            tokens: tokens.map(Mutex::new),
             limits,
             counts: Mutex::default(),
         })
@@ -204,6 +221,7 @@ pub(crate) async fn run(
     config: Arc<GatewayConfig>,
     registry: Registry,
     admission: Arc<Admission>,
+    tls: Option<TlsAcceptor>,
 ) {
     let mut sessions = JoinSet::new();
     loop {
@@ -217,9 +235,16 @@ pub(crate) async fn run(
             }
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    if let Some(session) = open(stream, peer, &config, &registry, &admission) {
-                        sessions.spawn(session);
-                    }
+                    let Some(opened) = open(&stream, peer, &admission) else { continue };
+                    let (config, registry) = (Arc::clone(&config), registry.clone());
+                    // Two kinds of tasks: a session without TLS is not made larger by it.
+                    match &tls {
+                        None => sessions.spawn(opened.serve(stream, config, registry)),
+                        Some(tls) => {
+                            let tls = tls.accept(stream);
+                            sessions.spawn(opened.secure(tls, config, registry))
+                        }
+                    };
                 }
                 Err(fault) => accept_failed(&fault).await,
             },
@@ -229,13 +254,17 @@ pub(crate) async fn run(
     while sessions.join_next().await.is_some() {}
 }
 
-fn open(
-    stream: TcpStream,
+/// A connection that was accepted.
+struct Opened {
     peer: SocketAddr,
-    config: &Arc<GatewayConfig>,
-    registry: &Registry,
-    admission: &Arc<Admission>,
-) -> Option<impl Future<Output = ()> + Send + use<>> {
+    admission: Arc<Admission>,
+    handshake: Permit,
+    nonce: Nonce,
+    /// When; the time for the handshake counts from here on, that of TLS included.
+    at: tokio::time::Instant,
+}
+
+fn open(stream: &TcpStream, peer: SocketAddr, admission: &Arc<Admission>) -> Option<Opened> {
     let handshake = admission.handshake(peer.ip());
     let mut nonce = [0; 16];
     if let Err(fault) = getrandom::fill(&mut nonce) {
@@ -244,12 +273,54 @@ fn open(
     }
     // Events are small and gathered already; Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
-    let now = tokio::time::Instant::now().into_std();
-    let connection = GatewayConnection::new(Arc::clone(config), Nonce::new(nonce), now);
-    let (registry, admission) = (registry.clone(), Arc::clone(admission));
-    Some(session::serve(
-        stream, peer, connection, registry, admission, handshake,
-    ))
+    Some(Opened {
+        peer,
+        admission: Arc::clone(admission),
+        handshake,
+        nonce: Nonce::new(nonce),
+        at: tokio::time::Instant::now(),
+    })
+}
+
+impl Opened {
+    fn serve<S>(
+        self,
+        stream: S,
+        config: Arc<GatewayConfig>,
+        registry: Registry,
+    ) -> impl Future<Output = ()> + Send
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let connection = GatewayConnection::new(config, self.nonce, self.at.into_std());
+        let (peer, admission, handshake) = (self.peer, self.admission, self.handshake);
+        session::serve(stream, peer, connection, registry, admission, handshake)
+    }
+
+    /// Does the TLS handshake first. One that fails is no failed handshake of the protocol: nobody has
+    /// tried a key yet.
+    async fn secure<S>(
+        mut self,
+        accepting: Accept<S>,
+        config: Arc<GatewayConfig>,
+        registry: Registry,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let stop = self.admission.stop.clone();
+        let secured = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = self.handshake.evicted() => return,
+            secured = timeout_at(self.at + HANDSHAKE_TIMEOUT, accepting) => secured,
+        };
+        match secured {
+            // In a box of its own: the handshake's state and the session's are never there together.
+            Ok(Ok(stream)) => Box::pin(self.serve(stream, config, registry)).await,
+            Ok(Err(fault)) => debug!(peer = %self.peer, "no TLS handshake: {fault}"),
+            Err(_) => debug!(peer = %self.peer, "no TLS handshake in time"),
+        }
+    }
 }
 
 async fn accept_failed(fault: &io::Error) {
@@ -265,6 +336,7 @@ async fn accept_failed(fault: &io::Error) {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
@@ -288,6 +360,36 @@ mod tests {
         assert_eq!(admission.session(OTHER).unwrap_err(), "too many sessions");
         drop(first);
         assert!(admission.session(HOST).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tls_handshake_that_does_not_go_on_ends_in_time_and_makes_room() {
+        let tls = crate::tls::TlsIdentity::fleeting().unwrap();
+        let started = tokio::time::Instant::now();
+        for crowd in [0, HANDSHAKES_MAX] {
+            let gateway = crate::testing::TestGateway::start(Vec::new());
+            let (ours, mut theirs) = tokio::io::duplex(4096);
+            let opened = Opened {
+                peer: SocketAddr::new(HOST, 1),
+                admission: Arc::clone(&gateway.admission),
+                handshake: gateway.admission.handshake(HOST),
+                nonce: Nonce::new([1; 16]),
+                at: tokio::time::Instant::now(),
+            };
+            let accepting = tls.acceptor().accept(ours);
+            let config = Arc::new(GatewayConfig::new(
+                hearthgate_protocol::crypto::DeviceKey::from_bytes([1; 16]),
+            ));
+            tokio::spawn(opened.secure(accepting, config, gateway.registry.clone()));
+            // The first bytes of a hello, and no more.
+            theirs.write_all(b"\x16\x03\x01").await.unwrap();
+            let _crowd: Vec<_> = (0..crowd)
+                .map(|_| gateway.admission.handshake(HOST))
+                .collect();
+            assert_eq!(theirs.read(&mut [0; 64]).await.unwrap_or(0), 0);
+        }
+        // The first ended by its time, the second at once.
+        assert_eq!(started.elapsed(), HANDSHAKE_TIMEOUT);
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ use futures_util::stream::FuturesUnordered;
 use hearthgate_protocol::connection::{GatewayConnection, GatewayEvent};
 use hearthgate_protocol::error::{Ended, HandshakeFailure};
 use hearthgate_protocol::limits::REQUESTS_IN_FLIGHT;
+use hearthgate_protocol::token::Claim;
 use hearthgate_protocol::websocket::close;
 use hearthgate_protocol::wire::{ErrorBody, Request, write_error, write_success};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -31,6 +32,7 @@ use crate::backlog::Backlog;
 use crate::event_log::{Position, Unread};
 use crate::listener::{Admission, Permit, Slot};
 use crate::registry::{PendingWrite, Registry, limit_answer};
+use crate::tokens::Decision;
 
 /// Unwritten bytes at which no further events are encrypted.
 const OUTPUT_ENOUGH: usize = 64 * 1024;
@@ -206,6 +208,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                     }
                 }
             }
+            GatewayEvent::Claimed(claim) => self.decide(&claim, now),
             GatewayEvent::AuthenticationFailed(failure) => self.failed(&failure, now),
             GatewayEvent::Request {
                 id,
@@ -226,6 +229,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
     }
 
+    /// Decides on a claim of the older dialect.
+    fn decide(&mut self, claim: &Claim, now: Instant) {
+        let mut random = [0; 48];
+        let (Some(tokens), Ok(())) = (&self.admission.tokens, getrandom::fill(&mut random)) else {
+            return self.connection.deny("claim: there are no tokens here");
+        };
+        let decision = tokens.lock().decide(claim, now, random);
+        match decision {
+            Decision::Admit => self.connection.admit(),
+            Decision::Give(tokens) => {
+                self.admission.throttle.lock().succeeded(self.peer.ip());
+                self.connection.give(&tokens);
+            }
+            Decision::Deny(what) => self.connection.deny(what),
+        }
+    }
+
     fn answer_write(&mut self, id: i64, outcome: Result<(), ErrorBody>) {
         let mut json = Vec::new();
         match outcome {
@@ -243,7 +263,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         if let Some(count) = verdict.report {
             info!(
                 peer = %self.peer.ip(), count,
-                "failed handshake: {failure}. Does the third-party system have this gateway's device key?"
+                "failed handshake: {failure}. Does the third-party system have this gateway's key?"
             );
         }
         self.rejecting = Some(now + verdict.delay);

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use hearthgate_client::{Client, ClientError, Discovery, DiscoveryOptions, Endpoint};
-use hearthgate_protocol::crypto::DeviceKey;
+use hearthgate_client::{Client, ClientError, Discovery, DiscoveryOptions, Endpoint, Trust};
+use hearthgate_protocol::crypto::Credential;
+use hearthgate_protocol::limits::TOKEN_PORT;
 use hearthgate_protocol::model::{Device, Home, Reading};
 use hearthgate_protocol::variants::{Variants, Wire};
 use hearthgate_protocol::wire::DeviceWrite;
@@ -40,10 +41,16 @@ pub struct GatewaySpec {
     pub name: String,
     /// Where it is; found by its advertisements where there is none.
     pub fixed: Option<Endpoint>,
-    /// The device key; without one there is no connection.
-    pub key: Option<DeviceKey>,
+    /// The device key, or the API key of the older dialect; without one there is no connection.
+    pub key: Option<Credential>,
     /// Why there is no key.
     pub problem: Option<String>,
+    /// Whether it speaks TLS, where it is found by its advertisements.
+    pub secure: bool,
+    /// Which certificate is its own, where it speaks TLS.
+    pub trust: Trust,
+    /// The port of the older dialect's token endpoint.
+    pub token_port: u16,
     /// The wire encoding; detected where there is none.
     pub wire: Option<Wire>,
     /// Open choices of the protocol (section 10).
@@ -104,14 +111,17 @@ struct Entry {
 
 impl GatewaySpec {
     /// Makes one of defaults, at a known address.
-    pub fn fixed(id: impl Into<GatewayId>, endpoint: Endpoint, key: DeviceKey) -> Self {
+    pub fn fixed(id: impl Into<GatewayId>, endpoint: Endpoint, key: impl Into<Credential>) -> Self {
         let id = id.into();
         Self {
             name: id.to_string(),
             id,
+            secure: endpoint.is_secure(),
             fixed: Some(endpoint),
-            key: Some(key),
+            key: Some(key.into()),
             problem: None,
+            trust: Trust::default(),
+            token_port: TOKEN_PORT,
             wire: None,
             variants: Variants::default(),
             path: None,
@@ -122,7 +132,7 @@ impl GatewaySpec {
     /// Makes one of a known gateway; reads its key file if it has one. Where that fails, there is no
     /// key and a problem.
     pub fn of(known: &KnownGateway) -> Self {
-        let (key, problem) = match known.device_key(None) {
+        let (key, problem) = match known.credential(None, None) {
             Ok(Some(key)) => (Some(key), None),
             Ok(None) => (
                 None,
@@ -139,6 +149,9 @@ impl GatewaySpec {
             fixed: known.endpoint(),
             key,
             problem,
+            secure: known.is_secure(),
+            trust: known.trust(),
+            token_port: known.token_port.unwrap_or(TOKEN_PORT),
             wire: known.wire,
             variants: known.variants(),
             path: known.path.clone(),

@@ -116,8 +116,7 @@ impl Member {
     }
 
     fn handle_sighting(&self, running: &Running, sighting: &Sighting) {
-        let path = self.specs.borrow().path.clone();
-        let found = found(sighting, path.as_deref());
+        let found = found(sighting, &self.specs.borrow());
         let differs = running.targets.send_if_modified(|target| {
             let differs = target.found != found;
             target.found = found;
@@ -153,8 +152,10 @@ impl Member {
         let last = self.following.as_ref().and_then(Following::last);
         let target = Target {
             fixed: spec.fixed.clone(),
-            found: last.map_or(Vec::new(), |last| found(&last, spec.path.as_deref())),
+            found: last.map_or(Vec::new(), |last| found(&last, spec)),
             key: key.clone(),
+            trust: spec.trust.clone(),
+            token_port: spec.token_port,
             wire: spec.wire,
             variants: spec.variants,
         };
@@ -189,10 +190,11 @@ impl Member {
 }
 
 /// Returns the addresses of a sighting as endpoints, in its order.
-fn found(sighting: &Sighting, path: Option<&str>) -> Vec<Endpoint> {
+fn found(sighting: &Sighting, spec: &GatewaySpec) -> Vec<Endpoint> {
     let endpoint = |address: &std::net::SocketAddr| {
         let endpoint = Endpoint::new(&address.ip().to_string(), address.port()).ok()?;
-        match path {
+        let endpoint = endpoint.with_tls(spec.secure);
+        match &spec.path {
             Some(path) => endpoint.with_path(path).ok(),
             None => Some(endpoint),
         }
