@@ -6,6 +6,7 @@
 //! overtakes.
 
 mod answers;
+mod faults;
 mod writes;
 
 use std::collections::HashMap;
