@@ -9,11 +9,12 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use hearthgate_client::{DiscoveryOptions, Endpoint, EndpointError};
-use hearthgate_protocol::limits::{DEFAULT_PORT, SESSIONS_MAX};
+use hearthgate_protocol::limits::DEFAULT_PORT;
 use hearthgate_protocol::variants::{KeyForm, Padding, Proof, ProofOver, Variants, Wire};
 
 use crate::commands::{DoctorArgs, GatewaysArgs, RecordArgs};
 use crate::duration;
+use crate::limits::LimitOptions;
 
 /// Both ends of the local protocol between a Tuya-enabled gateway and third-party systems.
 ///
@@ -246,12 +247,8 @@ pub(crate) struct GatewayArgs {
     /// Advertises nowhere.
     #[arg(long)]
     pub(crate) no_advertise: bool,
-    /// The most sessions in all.
-    #[arg(long, value_name = "NUMBER", help = format!("The most sessions in all [default: {SESSIONS_MAX}]"))]
-    pub(crate) max_sessions: Option<usize>,
-    /// The most sessions from one address.
-    #[arg(long, value_name = "NUMBER", help = format!("The most sessions from one address [default: {SESSIONS_MAX}]"))]
-    pub(crate) max_sessions_per_address: Option<usize>,
+    #[command(flatten)]
+    pub(crate) limits: LimitOptions,
     /// Refuses Integers that are off their step; real devices break their own.
     #[arg(long)]
     pub(crate) strict_step: bool,

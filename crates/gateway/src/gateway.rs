@@ -14,7 +14,8 @@ use tracing::error;
 
 use crate::beacon::{self, BeaconOptions};
 use crate::driver::Driver;
-use crate::listener::{self, Admission, SessionLimits};
+use crate::limits::SessionLimits;
+use crate::listener::{self, Admission};
 use crate::registry::{Registry, Running, StartError};
 
 /// Connections that may wait to be accepted.
@@ -29,7 +30,7 @@ pub struct GatewayOptions {
     pub uuid: String,
     /// Key, wire encoding, variants and path.
     pub connection: GatewayConfig,
-    /// How many sessions it takes.
+    /// What it takes of its sessions; how large a message may be is in `connection`.
     pub limits: SessionLimits,
     /// Where it advertises.
     pub beacon: BeaconOptions,

@@ -41,6 +41,7 @@ mod registry;
 mod event_log;
 mod backlog;
 mod session;
+mod limits;
 mod throttle;
 mod listener;
 
@@ -55,7 +56,7 @@ pub use beacon::{BeaconOptions, default_targets};
 pub use demo_driver::DemoDriver;
 pub use driver::{Ack, Command, CommandFault, Driver, DriverPort, Reports};
 pub use gateway::{BindError, Gateway, GatewayOptions};
-pub use listener::SessionLimits;
+pub use limits::{HANDSHAKES_MAX, SessionLimits};
 pub use registry::{Registry, StartError};
 pub use store::{StateFolder, StoreError, default_state_root};
 pub use throttle::Throttle;

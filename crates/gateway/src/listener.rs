@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use hearthgate_protocol::connection::{GatewayConfig, GatewayConnection};
 use hearthgate_protocol::crypto::Nonce;
-use hearthgate_protocol::limits::SESSIONS_MAX;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -16,40 +15,20 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use crate::limits::SessionLimits;
 use crate::registry::Registry;
 use crate::session;
 use crate::throttle::Throttle;
 
-/// Connections that may be in the handshake at once. Where there are more, the oldest one of the
-/// address that has most of them must go, so that a flood does not keep a good client out.
-const HANDSHAKES_MAX: usize = 1024;
 /// The pause after the system could not accept, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How many sessions a gateway takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionLimits {
-    /// In all.
-    pub total: usize,
-    /// From one address.
-    pub per_address: usize,
-}
-
-impl Default for SessionLimits {
-    fn default() -> Self {
-        Self {
-            total: SESSIONS_MAX,
-            per_address: SESSIONS_MAX,
-        }
-    }
-}
 
 /// Who may come in: shared by all sessions.
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(crate) stop: CancellationToken,
     pub(crate) throttle: Mutex<Throttle>,
-    limits: SessionLimits,
+    pub(crate) limits: SessionLimits,
     counts: Mutex<Counts>,
 }
 
@@ -69,8 +48,8 @@ struct Handshakes {
 }
 
 impl Handshakes {
-    fn enter(&mut self, address: IpAddr) -> (u64, oneshot::Receiver<()>) {
-        if self.count >= HANDSHAKES_MAX {
+    fn enter(&mut self, address: IpAddr, most: usize) -> (u64, oneshot::Receiver<()>) {
+        if self.count >= most {
             self.evict();
         }
         let (sender, evicted) = oneshot::channel();
@@ -120,7 +99,10 @@ impl Admission {
 
     /// Takes a place among the handshakes, from another connection where there is none left.
     pub(crate) fn handshake(self: &Arc<Self>, address: IpAddr) -> Permit {
-        let (number, evicted) = self.counts.lock().handshakes.enter(address);
+        let (number, evicted) = {
+            let mut counts = self.counts.lock();
+            counts.handshakes.enter(address, self.limits.handshakes)
+        };
         Permit {
             admission: Arc::clone(self),
             address,
@@ -276,6 +258,7 @@ mod tests {
         let limits = SessionLimits {
             total: 3,
             per_address: 2,
+            ..SessionLimits::default()
         };
         let admission = Admission::new(limits, CancellationToken::new());
         let first = admission.session(HOST).unwrap();
@@ -292,17 +275,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_flood_of_handshakes_takes_places_from_itself_alone() {
-        let admission = Admission::new(SessionLimits::default(), CancellationToken::new());
+        let limits = SessionLimits {
+            handshakes: 20,
+            ..SessionLimits::default()
+        };
+        let admission = Admission::new(limits, CancellationToken::new());
         let mut good = admission.handshake(OTHER);
-        let mut flood: Vec<Permit> = (0..HANDSHAKES_MAX + 5)
-            .map(|_| admission.handshake(HOST))
-            .collect();
+        let mut flood: Vec<Permit> = (0..25).map(|_| admission.handshake(HOST)).collect();
         for evicted in flood.iter_mut().take(6) {
             evicted.evicted().await;
         }
         assert!(good.evicted().now_or_never().is_none());
         assert!(flood[6].evicted().now_or_never().is_none());
-        assert_eq!(admission.counts.lock().handshakes.count, HANDSHAKES_MAX);
+        assert_eq!(admission.counts.lock().handshakes.count, 20);
         drop(flood);
         assert_eq!(admission.counts.lock().handshakes.count, 1);
     }

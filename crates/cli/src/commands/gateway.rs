@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use hearthgate_gateway::{
-    BindError, Driver, Gateway, GatewayOptions, SessionLimits, StateFolder, StoreError,
-    VirtualHome, default_state_root, default_targets,
+    BindError, Driver, Gateway, GatewayOptions, StateFolder, StoreError, VirtualHome,
+    default_state_root, default_targets,
 };
 use hearthgate_protocol::crypto::DeviceKey;
 use hearthgate_protocol::variants::{Variants, Wire};
@@ -47,11 +47,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
         proof_over: args.proof_over.unwrap_or_default(),
     };
     options.strict_step = args.strict_step;
-    let limits = SessionLimits::default();
-    options.limits = SessionLimits {
-        total: args.max_sessions.unwrap_or(limits.total),
-        per_address: args.max_sessions_per_address.unwrap_or(limits.per_address),
-    };
+    args.limits.apply(&mut options);
     if !args.no_advertise {
         options.beacon.targets = match args.advertise.as_slice() {
             [] => default_targets(listen_ip),

@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::peer::{KEY, Peer};
 use crate::driver::{Command, Driver, DriverPort};
-use crate::listener::{Admission, SessionLimits};
+use crate::limits::SessionLimits;
+use crate::listener::Admission;
 use crate::registry::Registry;
 use crate::session;
 
