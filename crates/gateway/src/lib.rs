@@ -48,6 +48,7 @@ mod listener;
 mod beacon;
 mod store;
 mod gateway;
+mod streams;
 
 #[cfg(test)]
 mod testing;
@@ -59,6 +60,7 @@ pub use gateway::{BindError, Gateway, GatewayOptions};
 pub use limits::{HANDSHAKES_MAX, SessionLimits};
 pub use registry::{Registry, StartError};
 pub use store::{StateFolder, StoreError, default_state_root};
+pub use streams::StreamGateway;
 pub use throttle::Throttle;
 pub use values::ValueStore;
 pub use virtual_home::{ProfilesError, VirtualHome};

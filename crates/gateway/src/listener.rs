@@ -219,18 +219,27 @@ fn open(
     admission: &Arc<Admission>,
 ) -> Option<impl Future<Output = ()> + Send + use<>> {
     let handshake = admission.handshake(peer.ip());
+    // Events are small and gathered already; Nagle's algorithm would only delay them.
+    let _ = stream.set_nodelay(true);
+    let connection = connection(config)?;
+    let (registry, admission) = (registry.clone(), Arc::clone(admission));
+    Some(session::serve(
+        stream, peer, connection, registry, admission, handshake,
+    ))
+}
+
+/// Makes the protocol's side of a connection; `None` where the system gives no randomness.
+pub(crate) fn connection(config: &Arc<GatewayConfig>) -> Option<GatewayConnection> {
     let mut nonce = [0; 16];
     if let Err(fault) = getrandom::fill(&mut nonce) {
         error!("the system gives no random bytes: {fault}");
         return None;
     }
-    // Events are small and gathered already; Nagle's algorithm would only delay them.
-    let _ = stream.set_nodelay(true);
     let now = tokio::time::Instant::now().into_std();
-    let connection = GatewayConnection::new(Arc::clone(config), Nonce::new(nonce), now);
-    let (registry, admission) = (registry.clone(), Arc::clone(admission));
-    Some(session::serve(
-        stream, peer, connection, registry, admission, handshake,
+    Some(GatewayConnection::new(
+        Arc::clone(config),
+        Nonce::new(nonce),
+        now,
     ))
 }
 
