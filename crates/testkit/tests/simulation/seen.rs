@@ -108,6 +108,13 @@ impl Seen {
         }
     }
 
+    /// Takes note of how many items waited for a subscriber that did not read.
+    pub(crate) fn backlog(&mut self, items: usize, most: usize) {
+        if items > most {
+            self.accuse(format!("{items} items waited for a subscriber, {most} may"));
+        }
+    }
+
     /// A count never goes back: what is told is in the order in which it happened.
     fn count(&mut self, gateway: &str, device: &str, count: i64) {
         let key = (gateway.to_owned(), device.to_owned());

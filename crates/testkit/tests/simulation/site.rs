@@ -133,6 +133,22 @@ impl Site {
         *presses
     }
 
+    /// Lets a device say much: a kilobyte each time.
+    pub(crate) async fn shout(&mut self, times: usize) {
+        let Some(device) = self.any() else { return };
+        let mut changes = Vec::new();
+        for _ in 0..times {
+            let text = format!("{:01000}", self.random.u32(..));
+            let readings = vec![Reading::new("note", Value::from(text.as_str()))];
+            let device = device.clone();
+            changes.push(Change::State { device, readings });
+        }
+        for change in &changes {
+            self.home.apply(change, STAMP);
+        }
+        self.report(changes).await;
+    }
+
     pub(crate) fn any_ref(&mut self) -> Option<DeviceRef> {
         let device = self.any()?;
         Some(DeviceRef::new(self.id.clone(), device))
@@ -224,6 +240,7 @@ impl Site {
             point("level", "Integer"),
             point("count", "Integer"),
             point("press", "Integer"),
+            point("note", "String"),
         ];
         let schema = Arc::new(Schema::new(category, function, status));
         let readings = [
