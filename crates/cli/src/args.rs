@@ -216,6 +216,7 @@ pub(crate) struct DemoArgs {
   hearthgate gateway --devices profiles/
   hearthgate gateway --devices profiles/ --listen 0.0.0.0:8433 --key-file gateway.key
   hearthgate gateway --config gateway.toml --check-config
+  hearthgate gateway --replay recording/ --speed 10
 
 The key: without --key-file and HEARTHGATE_KEY one is made and kept in the state folder.")]
 pub(crate) struct GatewayArgs {
@@ -231,6 +232,8 @@ pub(crate) struct GatewayArgs {
     /// Device profiles: files, or folders whose *.json files are watched.
     #[arg(long, value_name = "DIR|FILE", num_args = 1..)]
     pub(crate) devices: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) replay: ReplayArgs,
     /// The file that holds the device key; `-` for standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
@@ -273,6 +276,21 @@ pub(crate) struct GatewayArgs {
     /// The only request path that is taken [default: any].
     #[arg(long, value_name = "PATH", value_parser = path, help_heading = "Variants of the protocol")]
     pub(crate) path: Option<String>,
+}
+
+/// A recording to play.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ReplayArgs {
+    /// A recording to play back: the folder that `hearthgate record` wrote, or the transcript in it. It
+    /// begins when the first session is open.
+    #[arg(long, value_name = "DIR|FILE")]
+    pub(crate) replay: Option<PathBuf>,
+    /// How many times as fast as it was recorded [default: 1].
+    #[arg(long, value_name = "FACTOR", requires = "replay", value_parser = speed)]
+    pub(crate) speed: Option<f64>,
+    /// Plays the recording again and again; otherwise the devices stay as its last event left them.
+    #[arg(long, requires = "replay")]
+    pub(crate) repeat: bool,
 }
 
 #[derive(Debug, Args)]
@@ -406,6 +424,20 @@ pub(crate) fn uuid(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("a uuid is 1 to 64 printable ASCII characters".to_owned())
+    }
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse().map_err(|_| "expected a number".to_owned())?;
+    check_speed(speed)
+}
+
+/// Checks how fast a recording is played.
+pub(crate) fn check_speed(speed: f64) -> Result<f64, String> {
+    if (0.001..=1_000_000.0).contains(&speed) {
+        Ok(speed)
+    } else {
+        Err("expected 0.001 to 1000000".to_owned())
     }
 }
 

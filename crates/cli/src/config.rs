@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::args::{self, GatewayArgs};
+use crate::args::{self, GatewayArgs, ReplayArgs};
 use crate::exit::Failure;
 use crate::limits::{self, LimitOptions};
 
@@ -14,9 +14,12 @@ use crate::limits::{self, LimitOptions};
 pub(crate) const EXAMPLE: &str = include_str!("config.example.toml");
 
 /// The names of all options.
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 24] = [
     "listen",
     "devices",
+    "replay",
+    "speed",
+    "repeat",
     "key_file",
     "uuid",
     "state",
@@ -43,6 +46,9 @@ const KEYS: [&str; 21] = [
 struct File {
     listen: Option<String>,
     devices: Vec<PathBuf>,
+    replay: Option<PathBuf>,
+    speed: Option<f64>,
+    repeat: bool,
     key_file: Option<PathBuf>,
     uuid: Option<String>,
     state: Option<PathBuf>,
@@ -121,6 +127,17 @@ fn merge(args: GatewayArgs, text: &str, folder: &Path) -> Result<GatewayArgs, St
             file.devices.into_iter().map(beside).collect()
         } else {
             args.devices
+        },
+        replay: ReplayArgs {
+            speed: match (args.replay.speed, file.speed) {
+                (Some(speed), _) => Some(speed),
+                (None, speed) => speed
+                    .map(args::check_speed)
+                    .transpose()
+                    .map_err(|problem| format!("speed: {problem}"))?,
+            },
+            repeat: args.replay.repeat || file.repeat,
+            replay: args.replay.replay.or(file.replay.map(beside)),
         },
         key_file: args.key_file.or(file.key_file.map(beside)),
         uuid: args.uuid.or(checked(file.uuid, args::uuid, "uuid")?),

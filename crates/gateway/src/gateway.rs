@@ -85,6 +85,8 @@ pub struct Gateway {
     running: Vec<Running>,
     /// Ends the sessions first.
     stop: CancellationToken,
+    /// Tells of the first session.
+    first_session: CancellationToken,
     /// Ends the drivers after them.
     stop_drivers: CancellationToken,
 }
@@ -114,6 +116,7 @@ impl Gateway {
             registry,
             running,
             stop: CancellationToken::new(),
+            first_session: CancellationToken::new(),
             stop_drivers,
         })
     }
@@ -126,6 +129,11 @@ impl Gateway {
     /// Returns the devices.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Returns what is cancelled when the first session is open.
+    pub fn first_session(&self) -> CancellationToken {
+        self.first_session.clone()
     }
 
     /// Returns what ends [`Gateway::run`]: sessions are closed with 1001.
@@ -145,7 +153,7 @@ impl Gateway {
             self.options.beacon,
             self.stop.clone(),
         ));
-        let admission = Admission::new(self.options.limits, self.stop.clone());
+        let admission = Admission::new(self.options.limits, self.stop.clone(), self.first_session);
         let config = Arc::new(self.options.connection);
         listener::run(self.listener, config, self.registry, admission).await;
         self.stop_drivers.cancel();

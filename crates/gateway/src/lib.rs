@@ -36,6 +36,7 @@ mod values;
 mod virtual_home;
 pub mod demo;
 mod demo_driver;
+mod replay;
 
 mod registry;
 mod event_log;
@@ -59,6 +60,7 @@ pub use driver::{Ack, Command, CommandFault, Driver, DriverPort, Reports};
 pub use gateway::{BindError, Gateway, GatewayOptions};
 pub use limits::{HANDSHAKES_MAX, SessionLimits};
 pub use registry::{Registry, StartError};
+pub use replay::{Replay, ReplayError, ReplayOptions};
 pub use store::{StateFolder, StoreError, default_state_root};
 pub use streams::StreamGateway;
 pub use throttle::Throttle;

@@ -28,6 +28,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Admission {
     pub(crate) stop: CancellationToken,
     pub(crate) throttle: Mutex<Throttle>,
+    /// Cancelled by the first session.
+    first_session: CancellationToken,
     pub(crate) limits: SessionLimits,
     counts: Mutex<Counts>,
 }
@@ -87,11 +89,16 @@ impl Handshakes {
 }
 
 impl Admission {
-    pub(crate) fn new(limits: SessionLimits, stop: CancellationToken) -> Arc<Self> {
+    pub(crate) fn new(
+        limits: SessionLimits,
+        stop: CancellationToken,
+        first_session: CancellationToken,
+    ) -> Arc<Self> {
         let throttle = Mutex::default();
         Arc::new(Self {
             stop,
             throttle,
+            first_session,
             limits,
             counts: Mutex::default(),
         })
@@ -129,6 +136,7 @@ impl Admission {
         }
         counts.by_address.insert(address, from_address + 1);
         counts.sessions += 1;
+        self.first_session.cancel();
         Ok(Slot {
             admission: Arc::clone(self),
             address,
@@ -269,7 +277,7 @@ mod tests {
             per_address: 2,
             ..SessionLimits::default()
         };
-        let admission = Admission::new(limits, CancellationToken::new());
+        let admission = Admission::new(limits, CancellationToken::new(), CancellationToken::new());
         let first = admission.session(HOST).unwrap();
         let _second = admission.session(HOST).unwrap();
         assert_eq!(
@@ -288,7 +296,7 @@ mod tests {
             handshakes: 20,
             ..SessionLimits::default()
         };
-        let admission = Admission::new(limits, CancellationToken::new());
+        let admission = Admission::new(limits, CancellationToken::new(), CancellationToken::new());
         let mut good = admission.handshake(OTHER);
         let mut flood: Vec<Permit> = (0..25).map(|_| admission.handshake(HOST)).collect();
         for evicted in flood.iter_mut().take(6) {

@@ -50,7 +50,11 @@ impl StreamGateway {
         Ok(Self {
             config: Arc::new(options.connection),
             registry,
-            admission: Admission::new(options.limits, CancellationToken::new()),
+            admission: Admission::new(
+                options.limits,
+                CancellationToken::new(),
+                CancellationToken::new(),
+            ),
             sessions: Mutex::default(),
             running,
             stop_drivers,

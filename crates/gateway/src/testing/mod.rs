@@ -50,7 +50,7 @@ impl TestGateway {
         let key = DeviceKey::parse(KEY, KeyForm::Ascii).unwrap();
         Self {
             registry,
-            admission: Admission::new(limits, stop),
+            admission: Admission::new(limits, stop, CancellationToken::new()),
             port: port.recv().unwrap(),
             config: Arc::new(GatewayConfig::new(key)),
         }
