@@ -119,6 +119,9 @@ pub(crate) struct GatewayOptions {
     /// [default: 0.0.0.0 on 6669, 6666 and 6667].
     #[arg(long, value_name = "ADDR:PORT", help_heading = "Gateway")]
     pub(crate) listen: Vec<SocketAddr>,
+    /// The network interface to listen on alone, such as eth0 (Linux); repeatable [default: all].
+    #[arg(long, value_name = "NAME", help_heading = "Gateway")]
+    pub(crate) interface: Vec<String>,
     /// How long to wait for the connection, finding the gateway included, and for each answer.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse, help_heading = "Gateway")]
     pub(crate) timeout: Duration,
@@ -296,6 +299,7 @@ pub(crate) struct ReplayArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hearthgate discover
+  hearthgate discover --interface eth0
   hearthgate discover --listen 127.0.0.1:6669 --timeout 6s --json | jq -r '.[].address'
 
 An advertisement is a hint and no proof: whoever answers there must still know the device key.")]
@@ -303,6 +307,9 @@ pub(crate) struct DiscoverArgs {
     /// Where to listen, UDP; repeatable. Broadcasts are heard on 0.0.0.0, not on the address of one interface.
     #[arg(long, value_name = "ADDR:PORT", help = format!("Where to listen, UDP; repeatable. Broadcasts are heard on 0.0.0.0, not on the address of one interface [default: {}]", default_discovery()))]
     pub(crate) listen: Vec<SocketAddr>,
+    /// The network interface to listen on alone, such as eth0 (Linux); repeatable [default: all].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) interface: Vec<String>,
     /// How long to listen; Ctrl-C ends it early with what was heard.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
     pub(crate) timeout: Duration,
@@ -463,6 +470,16 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
 /// Returns where a gateway listens by default.
 pub(crate) fn default_listen() -> String {
     format!("127.0.0.1:{DEFAULT_PORT}")
+}
+
+/// Returns where to listen for advertisements: where it was said, or by default.
+pub(crate) fn discovery(listen: &[SocketAddr], interfaces: &[String]) -> DiscoveryOptions {
+    let mut options = DiscoveryOptions::default();
+    if !listen.is_empty() {
+        options.listen = listen.to_vec();
+    }
+    options.interfaces = interfaces.to_vec();
+    options
 }
 
 /// Returns where advertisements are listened for by default.
