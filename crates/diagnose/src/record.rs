@@ -26,11 +26,11 @@ use tokio::time::Instant;
 
 use crate::bundle::raw;
 use crate::doctor::{open, read_devices, sliced};
-use crate::key::KeyText;
 use crate::line::Fault;
 use crate::options::Options;
 use crate::report::Check;
 use crate::session::{Incoming, Session};
+use hearthgate_protocol::crypto::KeyText;
 
 /// The name of the transcript.
 const TRANSCRIPT: &str = "transcript.jsonl";

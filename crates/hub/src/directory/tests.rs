@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use hearthgate_protocol::crypto::DeviceKey;
+use hearthgate_protocol::crypto::{DeviceKey, KeyText};
 use hearthgate_protocol::variants::{KeyForm, Padding, Wire};
 
 use super::*;

@@ -4,10 +4,12 @@
 
 mod cipher;
 mod key;
+mod key_text;
 mod mac;
 
 pub use cipher::{CipherError, Decryptor, Encryptor};
 pub use key::{DeviceKey, KeyError, SessionKey};
+pub use key_text::KeyText;
 pub use mac::{Nonce, ProofBytes, prove};
 
 /// The random bytes that a client connection needs, from the operating system's generator.
