@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hearthgate_protocol::connection::{GatewayConfig, GatewayConnection};
 use hearthgate_protocol::crypto::Nonce;
-use hearthgate_protocol::limits::{HANDSHAKE_TIMEOUT, SESSIONS_MAX};
+use hearthgate_protocol::limits::HANDSHAKE_TIMEOUT;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,34 +19,14 @@ use tokio_rustls::{Accept, TlsAcceptor};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
+use crate::limits::SessionLimits;
 use crate::registry::Registry;
 use crate::session;
 use crate::throttle::Throttle;
 use crate::tokens::TokenBook;
 
-/// Connections that may be in the handshake at once. Where there are more, the oldest one of the
-/// address that has most of them must go, so that a flood does not keep a good client out.
-const HANDSHAKES_MAX: usize = 1024;
 /// The pause after the system could not accept, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How many sessions a gateway takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionLimits {
-    /// In all.
-    pub total: usize,
-    /// From one address.
-    pub per_address: usize,
-}
-
-impl Default for SessionLimits {
-    fn default() -> Self {
-        Self {
-            total: SESSIONS_MAX,
-            per_address: SESSIONS_MAX,
-        }
-    }
-}
 
 /// Who may come in: shared by all sessions.
 #[derive(Debug)]
@@ -55,7 +35,9 @@ pub(crate) struct Admission {
     pub(crate) throttle: Mutex<Throttle>,
     /// The tokens that hold, in the older dialect.
     pub(crate) tokens: Option<Mutex<TokenBook>>,
-    limits: SessionLimits,
+    /// Cancelled by the first session.
+    first_session: CancellationToken,
+    pub(crate) limits: SessionLimits,
     counts: Mutex<Counts>,
 }
 
@@ -75,8 +57,8 @@ struct Handshakes {
 }
 
 impl Handshakes {
-    fn enter(&mut self, address: IpAddr) -> (u64, oneshot::Receiver<()>) {
-        if self.count >= HANDSHAKES_MAX {
+    fn enter(&mut self, address: IpAddr, most: usize) -> (u64, oneshot::Receiver<()>) {
+        if self.count >= most {
             self.evict();
         }
         let (sender, evicted) = oneshot::channel();
@@ -114,15 +96,11 @@ impl Handshakes {
 }
 
 impl Admission {
-    #[cfg(test)]
-    pub(crate) fn new(limits: SessionLimits, stop: CancellationToken) -> Arc<Self> {
-        Self::with_tokens(limits, stop, None)
-    }
-
     /// `tokens`: those that hold, in the older dialect.
-    pub(crate) fn with_tokens(
+    pub(crate) fn new(
         limits: SessionLimits,
         stop: CancellationToken,
+        first_session: CancellationToken,
         tokens: Option<TokenBook>,
     ) -> Arc<Self> {
         let throttle = Mutex::default();
@@ -130,6 +108,7 @@ impl Admission {
             stop,
             throttle,
             tokens: tokens.map(Mutex::new),
+            first_session,
             limits,
             counts: Mutex::default(),
         })
@@ -137,7 +116,10 @@ impl Admission {
 
     /// Takes a place among the handshakes, from another connection where there is none left.
     pub(crate) fn handshake(self: &Arc<Self>, address: IpAddr) -> Permit {
-        let (number, evicted) = self.counts.lock().handshakes.enter(address);
+        let (number, evicted) = {
+            let mut counts = self.counts.lock();
+            counts.handshakes.enter(address, self.limits.handshakes)
+        };
         Permit {
             admission: Arc::clone(self),
             address,
@@ -164,6 +146,7 @@ impl Admission {
         }
         counts.by_address.insert(address, from_address + 1);
         counts.sessions += 1;
+        self.first_session.cancel();
         Ok(Slot {
             admission: Arc::clone(self),
             address,
@@ -266,18 +249,13 @@ struct Opened {
 
 fn open(stream: &TcpStream, peer: SocketAddr, admission: &Arc<Admission>) -> Option<Opened> {
     let handshake = admission.handshake(peer.ip());
-    let mut nonce = [0; 16];
-    if let Err(fault) = getrandom::fill(&mut nonce) {
-        error!("the system gives no random bytes: {fault}");
-        return None;
-    }
     // Events are small and gathered already; Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
     Some(Opened {
         peer,
         admission: Arc::clone(admission),
         handshake,
-        nonce: Nonce::new(nonce),
+        nonce: nonce()?,
         at: tokio::time::Instant::now(),
     })
 }
@@ -323,6 +301,23 @@ impl Opened {
     }
 }
 
+/// Makes the protocol's side of a connection that begins now; `None` where the system gives no randomness.
+pub(crate) fn connection(config: &Arc<GatewayConfig>) -> Option<GatewayConnection> {
+    let now = tokio::time::Instant::now().into_std();
+    Some(GatewayConnection::new(Arc::clone(config), nonce()?, now))
+}
+
+fn nonce() -> Option<Nonce> {
+    let mut bytes = [0; 16];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => Some(Nonce::new(bytes)),
+        Err(fault) => {
+            error!("the system gives no random bytes: {fault}");
+            None
+        }
+    }
+}
+
 async fn accept_failed(fault: &io::Error) {
     match fault.kind() {
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => {}
@@ -343,13 +338,23 @@ mod tests {
     const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     const OTHER: IpAddr = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
 
+    fn admission(limits: SessionLimits) -> Arc<Admission> {
+        Admission::new(
+            limits,
+            CancellationToken::new(),
+            CancellationToken::new(),
+            None,
+        )
+    }
+
     #[test]
     fn places_are_limited_in_all_and_by_address_and_are_given_back() {
         let limits = SessionLimits {
             total: 3,
             per_address: 2,
+            ..SessionLimits::default()
         };
-        let admission = Admission::new(limits, CancellationToken::new());
+        let admission = admission(limits);
         let first = admission.session(HOST).unwrap();
         let _second = admission.session(HOST).unwrap();
         assert_eq!(
@@ -366,7 +371,7 @@ mod tests {
     async fn a_tls_handshake_that_does_not_go_on_ends_in_time_and_makes_room() {
         let tls = crate::tls::TlsIdentity::fleeting().unwrap();
         let started = tokio::time::Instant::now();
-        for crowd in [0, HANDSHAKES_MAX] {
+        for crowd in [0, crate::limits::HANDSHAKES_MAX] {
             let gateway = crate::testing::TestGateway::start(Vec::new());
             let (ours, mut theirs) = tokio::io::duplex(4096);
             let opened = Opened {
@@ -394,17 +399,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_flood_of_handshakes_takes_places_from_itself_alone() {
-        let admission = Admission::new(SessionLimits::default(), CancellationToken::new());
+        let limits = SessionLimits {
+            handshakes: 20,
+            ..SessionLimits::default()
+        };
+        let admission = admission(limits);
         let mut good = admission.handshake(OTHER);
-        let mut flood: Vec<Permit> = (0..HANDSHAKES_MAX + 5)
-            .map(|_| admission.handshake(HOST))
-            .collect();
+        let mut flood: Vec<Permit> = (0..25).map(|_| admission.handshake(HOST)).collect();
         for evicted in flood.iter_mut().take(6) {
             evicted.evicted().await;
         }
         assert!(good.evicted().now_or_never().is_none());
         assert!(flood[6].evicted().now_or_never().is_none());
-        assert_eq!(admission.counts.lock().handshakes.count, HANDSHAKES_MAX);
+        assert_eq!(admission.counts.lock().handshakes.count, 20);
         drop(flood);
         assert_eq!(admission.counts.lock().handshakes.count, 1);
     }

@@ -8,9 +8,11 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use hearthgate_protocol::crypto::{ApiKey, Token};
+use hearthgate_protocol::crypto::{ApiKey, Credential, Token};
 use hearthgate_protocol::limits::{TOKEN_LIFETIME, TOKENS_MAX};
 use hearthgate_protocol::token::{Claim, Tokens};
+
+use crate::gateway::GatewayOptions;
 
 /// A refresh token holds longer than the access token beside it, so that a client which is late need
 /// not show the key again.
@@ -44,6 +46,14 @@ pub(crate) enum Decision {
 }
 
 impl TokenBook {
+    /// Makes one for a gateway that speaks the older dialect.
+    pub(crate) fn of(options: &GatewayOptions) -> Option<Self> {
+        match &options.connection.key {
+            Credential::Api(key) => Some(Self::new(key.clone(), options.token_lifetime)),
+            Credential::Device(_) => None,
+        }
+    }
+
     pub(crate) fn new(key: ApiKey, lifetime: Duration) -> Self {
         Self {
             key,

@@ -51,10 +51,11 @@ mod supervisor;
 
 mod feed;
 
-pub use directory::{Added, Directory, KeyText, KnownGateway};
+pub use directory::{Added, Directory, KnownGateway};
 pub use feed::{GatewayInfo, HUB_BACKLOG_BYTES, HUB_BACKLOG_ITEMS, HubFeed, HubItem, Link};
 pub use file::FileError;
 pub use grace::{DEFAULT_GRACE, Grace, LONGEST_GRACE};
+pub use hearthgate_protocol::crypto::KeyText;
 pub use identity::{DeviceRef, GatewayId};
 pub use names::{Named, Names};
 pub use supervisor::{GatewaySpec, Hub, HubError, HubOptions};

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use hearthgate_gateway::{
-    BindError, Driver, Gateway, GatewayOptions, SessionLimits, StateFolder, StoreError,
+    BindError, Driver, Gateway, GatewayOptions, Replay, ReplayOptions, StateFolder, StoreError,
     VirtualHome, default_state_root, default_targets,
 };
 use hearthgate_protocol::crypto::Credential;
@@ -30,12 +30,14 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
              add --allow-plain if that is meant, or listen on 127.0.0.1"
         )));
     }
-    if args.devices.is_empty() {
+    if args.devices.is_empty() && args.replay.replay.is_none() {
         return Err(Failure::usage(
-            "no devices to serve: give --devices with device profiles, files or folders",
+            "no devices to serve: give --devices with device profiles, files or folders, \
+             or --replay with a recording",
         ));
     }
     let home = VirtualHome::load(&args.devices).map_err(Failure::usage)?;
+    let replay = replay(&args)?;
     let form = args.key_form.unwrap_or_default();
     let given_key = key::read(args.key_file.as_deref(), args.tls.dialect(), form)?;
     let (identity, device_key) = identity(&args, given_key)?;
@@ -48,11 +50,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
         proof_over: args.proof_over.unwrap_or_default(),
     };
     options.strict_step = args.strict_step;
-    let limits = SessionLimits::default();
-    options.limits = SessionLimits {
-        total: args.max_sessions.unwrap_or(limits.total),
-        per_address: args.max_sessions_per_address.unwrap_or(limits.per_address),
-    };
+    args.limits.apply(&mut options);
     args.tls.apply(&mut options, identity.folder.as_ref())?;
     let certificate = tls::shown(options.tls.as_ref());
     let scheme = if options.tls.is_some() { "wss" } else { "ws" };
@@ -67,7 +65,8 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
         };
     }
     if check_only {
-        let devices = home.devices().len();
+        let replayed = replay.as_ref().map_or(0, |replay| replay.devices().len());
+        let devices = home.devices().len() + replayed;
         return Ok(output::line(&format!(
             "the configuration is right: {devices} devices{certificate}"
         ))?);
@@ -77,7 +76,14 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
         None => home,
     };
     let mut signals = Signals::new()?;
-    let gateway = Gateway::bind(&listen, options, vec![Box::new(home)]).await;
+    let mut drivers: Vec<Box<dyn Driver>> = vec![Box::new(home)];
+    let begin = replay.as_ref().map(Replay::begin_token);
+    if let Some(replay) = replay {
+        let (events, time) = replay.extent();
+        info!("playing {events} events in {time:.1?} from the first session on");
+        drivers.push(Box::new(replay));
+    }
+    let gateway = Gateway::bind(&listen, options, drivers).await;
     let gateway = gateway.map_err(|error| match error {
         BindError::Listen { .. } => Failure::local(error),
         BindError::Start(_) | BindError::NoTls => Failure::usage(error),
@@ -91,6 +97,13 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
         identity.uuid,
         gateway.registry().device_count(),
     );
+    let first_session = gateway.first_session();
+    if let Some(begin) = begin {
+        tokio::spawn(async move {
+            first_session.cancelled().await;
+            begin.cancel();
+        });
+    }
     let stop = gateway.stop_token();
     let serving = tokio::spawn(gateway.run());
     tokio::pin!(serving);
@@ -100,6 +113,19 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
     }
     stop.cancel();
     serving.await.map_err(Failure::local)
+}
+
+/// Reads the recording that is to be played, if there is one.
+fn replay(args: &GatewayArgs) -> Result<Option<Replay>, Failure> {
+    let Some(path) = &args.replay.replay else {
+        return Ok(None);
+    };
+    let options = ReplayOptions {
+        speed: args.replay.speed.unwrap_or(1.0),
+        repeat: args.replay.repeat,
+    };
+    let replay = Replay::load(path, options).map_err(Failure::usage)?;
+    Ok(Some(replay))
 }
 
 /// Who the gateway is, and the lock that keeps others from being it.

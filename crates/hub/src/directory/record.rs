@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hearthgate_client::{Endpoint, Trust};
 use hearthgate_protocol::beacon::is_valid_uuid;
-use hearthgate_protocol::crypto::{ApiKey, Credential, DeviceKey, Fingerprint};
+use hearthgate_protocol::crypto::{ApiKey, Credential, DeviceKey, Fingerprint, KeyText};
 use hearthgate_protocol::variants::{Dialect, KeyForm, Padding, Proof, ProofOver, Variants, Wire};
 use toml_edit::{Item, Table, Value};
 use zeroize::Zeroizing;
@@ -39,10 +39,6 @@ pub(super) const FIELDS: [&str; 17] = [
     "proof_over",
     "path",
 ];
-
-/// The text of a device key. Prints as `***`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct KeyText(Zeroizing<String>);
 
 /// A gateway as it stands in `gateways.toml`. `Debug` shows no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,23 +79,6 @@ pub struct KnownGateway {
     pub proof_over: Option<ProofOver>,
     /// The request path of the WebSocket (section 10).
     pub path: Option<String>,
-}
-
-impl KeyText {
-    /// Takes the text of a key; whether it is one depends on the key form.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(Zeroizing::new(text.into()))
-    }
-
-    pub(super) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for KeyText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeyText(***)")
-    }
 }
 
 impl KnownGateway {
@@ -171,7 +150,7 @@ impl KnownGateway {
     pub fn with_key_inline(mut self) -> Result<Self, FileError> {
         self.credential(None, None)?;
         if let Some(text) = self.key_text()? {
-            self.key = Some(KeyText(text));
+            self.key = Some(KeyText::new(text.as_str()));
             self.key_file = None;
         }
         Ok(self)
@@ -183,8 +162,8 @@ impl KnownGateway {
     /// # Errors
     /// Where the key file cannot be read.
     pub fn key_text(&self) -> Result<Option<Zeroizing<String>>, FileError> {
-        if let Some(KeyText(text)) = &self.key {
-            return Ok(Some(text.clone()));
+        if let Some(key) = &self.key {
+            return Ok(Some(Zeroizing::new(key.expose().to_owned())));
         }
         let Some(path) = &self.key_file else {
             return Ok(None);

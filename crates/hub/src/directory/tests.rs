@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use hearthgate_client::Trust;
-use hearthgate_protocol::crypto::DeviceKey;
+use hearthgate_protocol::crypto::{DeviceKey, KeyText};
 use hearthgate_protocol::variants::{Dialect, KeyForm, Padding, Wire};
 
 use super::*;

@@ -157,6 +157,11 @@ impl GatewayConnection {
         self.end(Ended::Lost);
     }
 
+    /// Takes note that the client is not being read from: what it may have sent is not its silence.
+    pub fn hold_back(&mut self, now: Instant) {
+        self.silence.hear(now);
+    }
+
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         match self.phase {
