@@ -42,6 +42,7 @@ mod event_log;
 mod backlog;
 mod session;
 mod throttle;
+mod once_a_minute;
 mod listener;
 
 mod beacon;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hearthgate_protocol::connection::{GatewayConfig, GatewayConnection};
 use hearthgate_protocol::crypto::Nonce;
@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use crate::once_a_minute::OnceAMinute;
 use crate::registry::Registry;
 use crate::session;
 use crate::throttle::Throttle;
@@ -49,6 +50,7 @@ impl Default for SessionLimits {
 pub(crate) struct Admission {
     pub(crate) stop: CancellationToken,
     pub(crate) throttle: Mutex<Throttle>,
+    told: Mutex<OnceAMinute<(IpAddr, &'static str)>>,
     limits: SessionLimits,
     counts: Mutex<Counts>,
 }
@@ -113,6 +115,7 @@ impl Admission {
         Arc::new(Self {
             stop,
             throttle,
+            told: Mutex::default(),
             limits,
             counts: Mutex::default(),
         })
@@ -127,6 +130,12 @@ impl Admission {
             number,
             evicted,
         }
+    }
+
+    /// Takes note of something about an address that the log is told once a minute; returns how often
+    /// it happened where that is now.
+    pub(crate) fn tell(&self, address: IpAddr, what: &'static str, now: Instant) -> Option<u32> {
+        self.told.lock().count((address, what), now)
     }
 
     /// Returns how many sessions there are.
@@ -206,6 +215,7 @@ pub(crate) async fn run(
     admission: Arc<Admission>,
 ) {
     let mut sessions = JoinSet::new();
+    let mut failures = OnceAMinute::default();
     loop {
         tokio::select! {
             biased;
@@ -221,7 +231,7 @@ pub(crate) async fn run(
                         sessions.spawn(session);
                     }
                 }
-                Err(fault) => accept_failed(&fault).await,
+                Err(fault) => accept_failed(&fault, &mut failures).await,
             },
         }
     }
@@ -252,11 +262,19 @@ fn open(
     ))
 }
 
-async fn accept_failed(fault: &io::Error) {
+async fn accept_failed(fault: &io::Error, failures: &mut OnceAMinute<()>) {
     match fault.kind() {
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => {}
         _ => {
-            warn!("cannot accept connections: {fault}; trying again");
+            let now = tokio::time::Instant::now().into_std();
+            if let Some(count) = failures.count((), now) {
+                warn!(
+                    count,
+                    "cannot accept connections: {fault}; those that are open go on, new ones wait. \
+                     Where it is the limit of open files: raise it (ulimit -n), or take fewer with \
+                     --max-sessions"
+                );
+            }
             tokio::time::sleep(ACCEPT_PAUSE).await;
         }
     }
