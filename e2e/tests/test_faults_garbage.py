@@ -17,7 +17,7 @@ HALF_OPEN = 2500
 MEGABYTE = 1024 * 1024
 # Handshakes under way are 1,024 at most; the rest is what allocators and counters keep.
 MEMORY = 32 * MEGABYTE
-LINES = 20
+LINES = 8
 ROUND_TRIP = 2.0
 # What a TLS client says first, as far as it matters.
 TLS_HELLO = bytes.fromhex("16030100c8010000c40303") + bytes(range(32)) + bytes(157)

@@ -144,7 +144,7 @@ async def test_sixty_four_megabytes_pile_up_for_one_session(board, measured):
     seconds = time.monotonic() - begin
     growth = board.process.memory("VmHWM") - before
     outcome = await reads_on(client, taken, crowd.readers[0].ids[-1])
-    measured(f"64 MiB in {seconds:.1f} s, then {outcome}; memory grew by {growth / MEGABYTE:.1f} MiB")
+    measured(f"64 MiB in {seconds:.1f} s, then {outcome} after {client.taken / MEGABYTE:.1f} MiB; memory grew by {growth / MEGABYTE:.1f} MiB")
     assert growth < MEMORY
     assert client.taken < 32 * MEGABYTE, "what the system's buffers held, and the newest values"
     assert outcome == "resumed" or seconds > 9, "closed before its time"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import lean, system
+from harness import lean, program, system
 from harness.files import write_profiles
 from harness.program import eventually
 from reference import profiles
@@ -162,6 +162,28 @@ async def test_a_disk_that_is_full_at_the_start_is_said(run, tmp_path, key_file)
     )  # fmt: skip
     assert outcome.code not in (0, 101) and outcome.code > 0, outcome
     outcome.must_say("disk", "full", "--state")
+
+
+async def test_known_gateways_that_do_not_fit_are_left_as_they_were(hearthgate, environment, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    script = """
+        "$1" gateways add home --uuid home <"$2/key"
+        cp "$3" "$2/before"
+        head -c 1m /dev/zero >"$XDG_CONFIG_HOME/filler" 2>/dev/null || true
+        "$1" gateways add other --uuid other --grace 7s <"$2/key" && exit 9
+        cp "$3" "$2/after"
+        rm "$XDG_CONFIG_HOME/filler"
+        "$1" gateways rename home "our home"
+        "$1" gateways list
+    """
+    (tmp_path / "key").write_text("key of no gateway"[:16])
+    within = system.own_mounts(f"mount -t tmpfs -o size=64k tmpfs {disk}")
+    arguments = ("sh", "-ec", script, "sh", hearthgate, str(tmp_path), str(disk / "hearthgate" / "gateways.toml"))
+    outcome = await program.run([*within, *arguments], environment | {"XDG_CONFIG_HOME": str(disk)})
+    outcome.must_exit(0).must_say("cannot write", "gateways.toml", "space")
+    assert (tmp_path / "after").read_bytes() == (tmp_path / "before").read_bytes()
+    assert "our home" in outcome.out
 
 
 def fill(path):
