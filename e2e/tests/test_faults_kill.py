@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import signal
 import stat
+import time
 import tomllib
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -86,15 +88,18 @@ async def test_no_acknowledged_write_is_lost_by_kills_in_the_midst_of_writes(sta
 
 async def test_uuid_and_key_survive_kills_of_the_very_first_start(spawn, seeded, tmp_path):
     folder = write_profiles(tmp_path / "lamps", lamps())
+    whole = 0.02
     for number in range(25):
         state = tmp_path / f"state-{number}"
         arguments = ("gateway", "--listen", "127.0.0.1:0", "--no-advertise", "--devices", folder, "--state", state)
         first = spawn(*arguments)
-        await asyncio.sleep(seeded.uniform(0, 0.025))
+        await asyncio.sleep(seeded.uniform(0, 1.2 * whole))
         first.kill()
         there = {path.name: path.read_text() for path in [state / "gateway-uuid", *state.glob("*/key")] if path.is_file()}
+        begin = time.monotonic()
         second = spawn(*arguments)
-        second.wait_for_log(LISTENS)
+        await asyncio.to_thread(second.wait_for_log, LISTENS)
+        whole = time.monotonic() - begin
         (key,) = state.glob("*/key")
         assert len(key.read_text()) == 17 and stat.S_IMODE(key.stat().st_mode) == 0o600
         assert there.items() <= {"gateway-uuid": (state / "gateway-uuid").read_text(), "key": key.read_text()}.items()
@@ -135,8 +140,7 @@ async def test_the_known_gateways_survive_kills_in_the_midst_of_changes(run, spa
     """The file is whole at any moment, and so is the copy beside it."""
     folder = Path(environment["HOME"]) / ".config" / "hearthgate"
     keys = {f"uuid-{n}": f"key of number {n:02}" for n in range(4)}
-    for uuid, key in keys.items():
-        (await run("gateways", "add", uuid, "--uuid", uuid, stdin=key.encode())).must_exit(0)
+    whole = [(await run("gateways", "add", uuid, "--uuid", uuid, stdin=key.encode())).must_exit(0).seconds for uuid, key in keys.items()]
     names = {uuid: {uuid} for uuid in keys}
     killed = done = 0
     for number in range(80):
@@ -144,7 +148,7 @@ async def test_the_known_gateways_survive_kills_in_the_midst_of_changes(run, spa
         new = f"{uuid} {number}"
         change = ("rename", uuid, new) if seeded.random() < 0.5 else ("add", new, "--uuid", uuid, "--grace", f"{number + 1}s")
         process = spawn("gateways", *change, stdin=keys[uuid].encode())
-        await asyncio.sleep(seeded.uniform(0, 0.012))
+        await asyncio.sleep(seeded.uniform(0, 1.3 * median(whole)))
         process.signal(signal.SIGKILL)
         code = await asyncio.to_thread(process.wait, 10)
         assert code in (0, -signal.SIGKILL), process.story()

@@ -18,7 +18,6 @@ from reference.crypto import Options
 
 LAMP = "0a11lamp0001"
 UUID = "secrets-test"
-LOUD = ("--log-level", "trace", "--log-format", "json")
 KEYS = {
     "characters": ("k9Xq2m z7L~T4vRb", Options()),
     "hexadecimal digits": ("00c1e2f3a4b5968778695a4b3c2d1eef", Options(key_form="hex", padding="zero", proof_over="base64")),
@@ -77,19 +76,20 @@ def test_the_search_finds_what_it_looks_for():
 class Scenario:
     """Runs commands and keeps all that they said."""
 
-    def __init__(self, run, spawn, folder):
+    def __init__(self, run, spawn, folder, log_format):
+        self.loud = ("--log-level", "trace", "--log-format", log_format)
         self.runs, self.spawns, self.folder = run, spawn, folder
         self.surroundings = {"HOME": str(folder / "home"), "XDG_STATE_HOME": str(folder / "home" / "state"), "RUST_BACKTRACE": "full"}
         self.outcomes: list[tuple[str, Outcome]] = []
         self.processes: list[Running] = []
 
     async def run(self, *arguments, codes=(0,), **more):
-        outcome = await self.runs(*LOUD, *arguments, patience=120, **self.surroundings, **more)
+        outcome = await self.runs(*self.loud, *arguments, patience=120, **self.surroundings, **more)
         self.outcomes.append((f"`{' '.join(map(str, arguments[:3]))}` ({len(self.outcomes)})", outcome))
         return outcome.must_exit(*codes)
 
     def start(self, *arguments, **more):
-        self.processes.append(self.spawns(*LOUD, *arguments, **self.surroundings, **more))
+        self.processes.append(self.spawns(*self.loud, *arguments, **self.surroundings, **more))
         return self.processes[-1]
 
     def said(self):
@@ -112,7 +112,7 @@ async def test_a_whole_scenario_says_no_key(run, spawn, tmp_path):
 
 
 async def scenario(run, spawn, tmp_path, text, options):
-    play, key = Scenario(run, spawn, tmp_path), write_key(tmp_path / "device.key", text)
+    play, key = Scenario(run, spawn, tmp_path, "text" if options.key_form == "hex" else "json"), write_key(tmp_path / "device.key", text)
     wrong = write_key(tmp_path / "wrong.key", WRONG_KEY_TEXT if options.key_form != "hex" else WRONG_KEY_TEXT.encode().hex())
     devices, state, port = write_profiles(tmp_path / "devices", profiles.home()), tmp_path / "state", free_udp_port()
     other_port = free_udp_port()
@@ -183,6 +183,7 @@ async def scenario(run, spawn, tmp_path, text, options):
         await link.closed()
     people.signal(signal.SIGINT)
     gateway.signal(signal.SIGABRT)
+    await asyncio.to_thread(gateway.wait, 20)
     await eventually(lambda: any('"down"' in line for line in watch.output), "the end is noticed", patience=20)
     again = play.start(*serving, "--uuid", UUID, "--key-file", key, *flags)
     await asyncio.to_thread(again.wait_for_log, LISTENS)
