@@ -12,10 +12,10 @@ import pytest
 WITHOUT_ROOT = "HEARTHGATE_TESTS_WITHOUT_ROOT"
 
 
-def need_root(tool: str, package: str) -> None:
+def need(tool: str, package: str, root: bool = True) -> None:
     """Fails where a test cannot have what it needs; skips, in so many words, where that was said to be known."""
     missing = []
-    if os.geteuid() != 0:
+    if root and os.geteuid() != 0:
         missing.append("root (mounts and network namespaces of its own)")
     if not shutil.which(tool):
         missing.append(f"the program `{tool}` (Debian: {package})")
@@ -33,8 +33,17 @@ def limited(files: str) -> Sequence[str]:
 
 def own_mounts(script: str) -> Sequence[str]:
     """Runs what follows with mounts that nobody else sees and that end with it."""
-    need_root("unshare", "util-linux")
+    need("unshare", "util-linux")
     return ("unshare", "--mount", "sh", "-c", f'set -e; {script}; exec "$@"', "sh")
+
+
+def killed_at(call: str, number: int) -> Sequence[str]:
+    """Runs what follows and kills it, as `kill -9` does, when one of its threads makes that system call for the n-th
+    time, before it is done."""
+    need("strace", "strace", root=False)
+    inject = f"inject={call}:signal=SIGKILL:when={number}"
+    # As a grandchild, so that the process that is started is the program itself.
+    return ("strace", "-D", "-f", "-qqq", "-o", "/dev/null", "-e", f"trace={call}", "-e", inject)
 
 
 def as_seen_by(pid: int, path: Path) -> Path:

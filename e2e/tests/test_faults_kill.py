@@ -13,9 +13,9 @@ from statistics import median
 
 import pytest
 
-from harness import bare, lean
+from harness import bare, lean, system
 from harness.files import KEY_TEXT, write_profiles
-from harness.program import LISTENS, eventually
+from harness.program import LISTENS, Running, eventually
 from reference.crypto import Options
 from reference.profiles import point, profile
 
@@ -48,7 +48,7 @@ class Written:
 async def check(gateway, written):
     """Every lamp has what was acknowledged last, or what was on its way."""
     client = await lean.connect(gateway)
-    statuses = (await client.ask("get_status", [d["devid"] for d in lamps()]))["result"]
+    statuses = (await client.ask("get_status", [d["devid"] for d in lamps()[: len(written)]]))["result"]
     for status, lamp in zip(statuses, written, strict=True):
         (found,) = [item["v"] for item in status["value"] if item["k"] == "bright"]
         assert lamp.acknowledged <= found <= lamp.tried, f"{status['devid']}: {found} when {lamp.acknowledged} was acknowledged"
@@ -84,6 +84,35 @@ async def test_no_acknowledged_write_is_lost_by_kills_in_the_midst_of_writes(sta
         acknowledged = sum(lamp.acknowledged for lamp in written)
     await check(start_gateway(folder, Options(), "--uuid", UUID, state=state), written)
     measured(f"{acknowledged} acknowledged writes, {kills} kills in the midst of them and {early} while starting: none lost")
+
+
+# Of SQLite: what is written to the log or the file, and what is brought to the disk.
+CALLS = {"pwrite64": 60, "fsync": 4}
+
+
+@pytest.mark.deadline(120)
+async def test_a_kill_in_the_midst_of_a_commit_takes_back_nothing_that_was_acknowledged(start_gateway, seeded, tmp_path, measured):
+    """Killed while it is about to write or to flush the store: what is acknowledged by then must be there already."""
+    state, folder = tmp_path / "state", write_profiles(tmp_path / "lamps", lamps()[:1])
+    written, kills = Written(), 0
+    for number in range(12):
+        call = "fsync" if number % 4 == 3 else "pwrite64"
+        within = system.killed_at(call, seeded.randrange(3, CALLS[call] + 1))
+        try:
+            gateway = start_gateway(folder, Options(), "--uuid", UUID, state=state, within=within)
+            client = await lean.connect(gateway)
+        except (AssertionError, OSError):
+            pass  # it was killed while starting
+        else:
+            await written.go_on(client, lamps()[0]["devid"])
+        assert await asyncio.to_thread(Running.everything[-1].wait, 20) == -signal.SIGKILL
+        kills += 1
+        gateway = start_gateway(folder, Options(), "--uuid", UUID, state=state)
+        assert not gateway.process.log_lines("WARN"), gateway.process.story()
+        await check(gateway, [written])
+        gateway.process.stop()
+    measured(f"{written.acknowledged} acknowledged writes, {kills} kills in the midst of commits: none lost")
+    assert written.acknowledged > kills
 
 
 async def test_uuid_and_key_survive_kills_of_the_very_first_start(spawn, seeded, tmp_path):
