@@ -48,6 +48,7 @@ unit: ## All Rust tests: with nextest where it is installed, doc tests besides
 
 e2e: $(VENV)/ready ## The independent second implementation against the binary
 	cargo build --locked --bin hearthgate
+	@command -v ip strace >/dev/null || (apt-get update -qq && apt-get install -y -qq iproute2 strace) || true  # else their tests say so
 	$(VENV)/bin/python -m pytest e2e --quiet
 
 fuzz-check: ## Compiles the fuzz targets and replays their corpus

@@ -44,6 +44,7 @@ mod backlog;
 mod session;
 mod limits;
 mod throttle;
+mod once_a_minute;
 mod tokens;
 mod tls;
 mod listener;

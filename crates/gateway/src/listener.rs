@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hearthgate_protocol::connection::{GatewayConfig, GatewayConnection};
 use hearthgate_protocol::crypto::Nonce;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::limits::SessionLimits;
+use crate::once_a_minute::OnceAMinute;
 use crate::registry::Registry;
 use crate::session;
 use crate::throttle::Throttle;
@@ -37,6 +38,7 @@ pub(crate) struct Admission {
     pub(crate) tokens: Option<Mutex<TokenBook>>,
     /// Cancelled by the first session.
     first_session: CancellationToken,
+    told: Mutex<OnceAMinute<(IpAddr, &'static str)>>,
     pub(crate) limits: SessionLimits,
     counts: Mutex<Counts>,
 }
@@ -109,6 +111,7 @@ impl Admission {
             throttle,
             tokens: tokens.map(Mutex::new),
             first_session,
+            told: Mutex::default(),
             limits,
             counts: Mutex::default(),
         })
@@ -126,6 +129,12 @@ impl Admission {
             number,
             evicted,
         }
+    }
+
+    /// Takes note of something about an address that the log is told once a minute; returns how often
+    /// it happened where that is now.
+    pub(crate) fn tell(&self, address: IpAddr, what: &'static str, now: Instant) -> Option<u32> {
+        self.told.lock().count((address, what), now)
     }
 
     /// Returns how many sessions there are.
@@ -207,6 +216,7 @@ pub(crate) async fn run(
     tls: Option<TlsAcceptor>,
 ) {
     let mut sessions = JoinSet::new();
+    let mut failures = OnceAMinute::default();
     loop {
         tokio::select! {
             biased;
@@ -229,7 +239,7 @@ pub(crate) async fn run(
                         }
                     };
                 }
-                Err(fault) => accept_failed(&fault).await,
+                Err(fault) => accept_failed(&fault, &mut failures).await,
             },
         }
     }
@@ -318,11 +328,19 @@ fn nonce() -> Option<Nonce> {
     }
 }
 
-async fn accept_failed(fault: &io::Error) {
+async fn accept_failed(fault: &io::Error, failures: &mut OnceAMinute<()>) {
     match fault.kind() {
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => {}
         _ => {
-            warn!("cannot accept connections: {fault}; trying again");
+            let now = tokio::time::Instant::now().into_std();
+            if let Some(count) = failures.count((), now) {
+                warn!(
+                    count,
+                    "cannot accept connections: {fault}; those that are open go on, new ones wait. \
+                     Where it is the limit of open files: raise it (ulimit -n), or take fewer with \
+                     --max-sessions"
+                );
+            }
             tokio::time::sleep(ACCEPT_PAUSE).await;
         }
     }

@@ -187,7 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             self.answer_write(id, outcome);
         }
         if self.slot.is_some() {
-            self.take_events();
+            self.take_events(now);
         }
         let written = self.socket.write(&mut self.connection, cx).is_ready();
         if self.slot.is_some() && !self.connection.is_ended() {
@@ -217,7 +217,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                         debug!(peer = %self.peer, "session open");
                     }
                     Err(reason) => {
-                        info!(peer = %self.peer, "session refused: {reason}");
+                        if let Some(count) = self.admission.tell(self.peer.ip(), reason, now) {
+                            info!(peer = %self.peer, count, "session refused: {reason}");
+                        }
                         self.connection.close(close::TRY_AGAIN, reason);
                     }
                 }
@@ -239,7 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 self.connection.send(&json);
             }
             GatewayEvent::Invalid { id, error } => self.answer_write(id, Err(error)),
-            GatewayEvent::Ended(ended) => self.log_end(&ended),
+            GatewayEvent::Ended(ended) => self.log_end(&ended, now),
         }
     }
 
@@ -287,17 +289,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
     }
 
-    fn log_end(&self, ended: &Ended) {
-        match ended {
+    fn log_end(&self, ended: &Ended, now: Instant) {
+        let due = match ended {
             Ended::Frame(_) | Ended::Framing(_) => {
-                info!(peer = %self.peer, "session ended: {ended}");
+                self.admission.tell(self.peer.ip(), "broken", now)
             }
-            _ => debug!(peer = %self.peer, "session ended: {ended}"),
+            _ => None,
+        };
+        match due {
+            Some(count) => info!(peer = %self.peer, count, "session ended: {ended}"),
+            None => debug!(peer = %self.peer, "session ended: {ended}"),
         }
     }
 
     /// Takes events up until enough is to be written; what is left stays in the log.
-    fn take_events(&mut self) {
+    fn take_events(&mut self, now: Instant) {
         self.drain_backlog(OUTPUT_ENOUGH);
         let room = OUTPUT_ENOUGH.saturating_sub(self.connection.output().len());
         if room == 0 || self.backlog.is_some() || self.unread() == 0 {
@@ -306,7 +312,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let room = u64::try_from(room).unwrap_or(u64::MAX);
         match self.registry.events_since(self.position, room) {
             Some(unread) => self.send_each(&unread),
-            None => self.fell_behind(),
+            None => self.fell_behind(now),
         }
     }
 
@@ -323,10 +329,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             };
             match self.pace.judge(now, standing) {
                 Verdict::Go => return,
-                Verdict::Close => return self.fell_behind(),
+                Verdict::Close => return self.fell_behind(now),
                 Verdict::Merge => match self.registry.events_since(self.position, u64::MAX) {
                     Some(unread) => self.absorb(&unread),
-                    None => return self.fell_behind(),
+                    None => return self.fell_behind(now),
                 },
             }
         }
@@ -349,7 +355,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Sends all events, however much is unwritten: an answer is to follow them.
     fn send_all(&mut self, events: Option<Unread>, now: Instant) {
         let Some(unread) = events else {
-            return self.fell_behind();
+            return self.fell_behind(now);
         };
         let bytes = unread.end.bytes - self.position.bytes;
         if self.backlog.is_some() || self.pace.is_slow(now, bytes, self.socket.blocked) {
@@ -382,8 +388,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
     }
 
-    fn fell_behind(&mut self) {
-        info!(peer = %self.peer, "session closed: it does not read fast enough");
+    fn fell_behind(&mut self, now: Instant) {
+        if let Some(count) = self.admission.tell(self.peer.ip(), "slow", now) {
+            info!(peer = %self.peer, count, "session closed: it does not read fast enough");
+        }
         self.backlog = None;
         self.patience = FAREWELL_TOO_SLOW;
         self.connection.close(close::TRY_AGAIN, "too slow");

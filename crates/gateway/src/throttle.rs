@@ -94,9 +94,13 @@ impl Throttle {
         Verdict { delay, report }
     }
 
-    /// Takes note of a successful handshake, which clears the address.
+    /// Takes note of a successful handshake, which clears the address. What the log was told stays, so
+    /// that who succeeds and fails in turn does not fill it.
     pub fn succeeded(&mut self, address: IpAddr) {
-        self.addresses.remove(&address);
+        if let Some(failures) = self.addresses.get_mut(&address) {
+            failures.free.clear();
+            failures.beyond = 0;
+        }
     }
 
     fn forget_oldest(&mut self) {
@@ -181,6 +185,21 @@ mod tests {
             throttle.failed(HOST, now + Duration::from_secs(60)).report,
             Some(3)
         );
+    }
+
+    #[test]
+    fn successes_in_between_bring_no_further_lines() {
+        let mut throttle = Throttle::default();
+        let now = Instant::now();
+        let told = (0..100)
+            .filter(|_| {
+                throttle.succeeded(HOST);
+                throttle.failed(HOST, now).report.is_some()
+            })
+            .count();
+        assert_eq!(told, 1);
+        let later = now + Duration::from_secs(60);
+        assert_eq!(throttle.failed(HOST, later).report, Some(100));
     }
 
     #[test]

@@ -51,7 +51,7 @@ mod supervisor;
 
 mod feed;
 
-pub use directory::{Added, Directory, KnownGateway};
+pub use directory::{Added, Directory, KnownGateway, key_file_name};
 pub use feed::{GatewayInfo, HUB_BACKLOG_BYTES, HUB_BACKLOG_ITEMS, HubFeed, HubItem, Link};
 pub use file::FileError;
 pub use grace::{DEFAULT_GRACE, Grace, LONGEST_GRACE};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use hearthgate_client::{Endpoint, Trust, speaks_tls};
-use hearthgate_hub::{Added, Directory, KeyText, KnownGateway};
+use hearthgate_hub::{Added, Directory, KeyText, KnownGateway, key_file_name};
 use hearthgate_protocol::crypto::Fingerprint;
 use hearthgate_protocol::variants::{KeyForm, Padding, Proof, ProofOver, Wire};
 
@@ -273,7 +273,7 @@ fn list(path: &Path, json: bool) -> Result<(), Failure> {
                 known.address.clone().unwrap_or("(found)".to_owned()),
                 match (&known.key, &known.key_file) {
                     (Some(_), _) => "known".to_owned(),
-                    (None, Some(file)) => format!("in {}", file.display()),
+                    (None, Some(file)) => format!("in {}", key_file_name(file)),
                     (None, None) => "none".to_owned(),
                 },
                 options.collect::<Vec<_>>().join(" "),

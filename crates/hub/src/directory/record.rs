@@ -2,6 +2,7 @@
 //!
 //! Read from and written to a table of TOML by `directory`; read by `supervisor` and the command line.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,6 +40,21 @@ pub(super) const FIELDS: [&str; 17] = [
     "proof_over",
     "path",
 ];
+
+/// Returns what a message calls a key file: its path, unless there is no such file and the name looks
+/// like a key itself, which was given in its place.
+pub fn key_file_name(path: &Path) -> String {
+    let is_like_a_key = |name: &OsStr| {
+        let name = name.to_str();
+        name.is_some_and(|name| DeviceKey::parse(name, KeyForm::Ascii).is_ok())
+    };
+    let names = [Some(path.as_os_str()), path.file_name()];
+    if names.into_iter().flatten().any(is_like_a_key) && !path.exists() {
+        return "(not shown, as it looks like a key: what is asked for is the name of a file that holds it)"
+            .to_owned();
+    }
+    path.display().to_string()
+}
 
 /// A gateway as it stands in `gateways.toml`. `Debug` shows no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,7 +149,7 @@ impl KnownGateway {
         let Some(path) = &self.key_file else {
             return Ok(None);
         };
-        let origin = || format!("its key file {}", path.display());
+        let origin = || format!("its key file {}", key_file_name(path));
         let text = file::read(path)
             .map_err(|error| refused(origin(), &error))?
             .ok_or_else(|| refused(origin(), &"there is no such file"))?;
@@ -169,8 +185,10 @@ impl KnownGateway {
             return Ok(None);
         };
         let text = file::read(path)?.map(Zeroizing::new).ok_or_else(|| {
-            let path = path.display();
-            FileError::Refused(format!("the key file {path} does not exist"))
+            FileError::Refused(format!(
+                "the key file {} does not exist",
+                key_file_name(path)
+            ))
         })?;
         // One line end and nothing else: blanks are part of a key.
         let line = text.strip_suffix("\r\n").or(text.strip_suffix('\n'));
