@@ -12,9 +12,10 @@ use crate::exit::Failure;
 pub(crate) const EXAMPLE: &str = include_str!("config.example.toml");
 
 /// The names of all options.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "listen",
     "devices",
+    "tuya_lan",
     "key_file",
     "uuid",
     "state",
@@ -37,6 +38,7 @@ const KEYS: [&str; 17] = [
 struct File {
     listen: Option<String>,
     devices: Vec<PathBuf>,
+    tuya_lan: Vec<PathBuf>,
     key_file: Option<PathBuf>,
     uuid: Option<String>,
     state: Option<PathBuf>,
@@ -99,6 +101,11 @@ fn merge(args: GatewayArgs, text: &str, folder: &Path) -> Result<GatewayArgs, St
             file.devices.into_iter().map(beside).collect()
         } else {
             args.devices
+        },
+        tuya_lan: if args.tuya_lan.is_empty() {
+            file.tuya_lan.into_iter().map(beside).collect()
+        } else {
+            args.tuya_lan
         },
         key_file: args.key_file.or(file.key_file.map(beside)),
         uuid: args.uuid.or(checked(file.uuid, args::uuid, "uuid")?),

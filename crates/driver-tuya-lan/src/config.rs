@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use hearthgate_protocol::model::DeviceId;
 
+pub use self::entry::address as parse_address;
 pub use self::write::to_toml;
 use self::entry::Entry;
 use crate::link::{Dialect, Version};

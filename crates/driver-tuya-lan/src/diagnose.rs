@@ -88,6 +88,16 @@ pub enum TryError {
         /// What works.
         works: Version,
     },
+    /// It is understood and does not tell its state.
+    #[error(
+        "{device} is understood and told no state within {seconds}s: a sub-device may be asleep, or its cid wrong"
+    )]
+    NoState {
+        /// The device.
+        device: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// No version works.
     #[error(
         "key: {device} at {address} takes connections and understands none of the versions {} with this key{}. A device \

@@ -54,7 +54,7 @@ mod diagnose;
 
 pub use config::{
     ConfigError, DEFAULT_GRACE, DEFAULT_POLL, DEFAULT_PORT, DeviceConfig, Direct, LanConfig, Reach,
-    to_toml,
+    parse_address, to_toml,
 };
 pub use diagnose::{Found, Trial, TryError};
 pub use driver::TuyaLan;

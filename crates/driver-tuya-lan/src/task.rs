@@ -168,7 +168,6 @@ impl<O: Outlet> Running<O> {
             }
         };
         tokio::select! {
-            biased;
             () = self.task.stop.cancelled() => Input::Stop,
             event = link => Input::Link(event),
             order = self.task.orders.recv() => order.map_or(Input::Stop, Input::Order),

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use hearthgate_driver_tuya_lan::{LanConfig, TuyaLan};
 use hearthgate_gateway::{
-    BindError, Driver, Gateway, GatewayOptions, SessionLimits, StateFolder, StoreError,
+    BindError, Driver, Gateway, GatewayOptions, SessionLimits, StartError, StateFolder, StoreError,
     VirtualHome, default_state_root, default_targets,
 };
 use hearthgate_protocol::crypto::DeviceKey;
@@ -30,12 +31,17 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
              add --allow-plain if that is meant, or listen on 127.0.0.1"
         )));
     }
-    if args.devices.is_empty() {
+    if args.devices.is_empty() && args.tuya_lan.is_empty() {
         return Err(Failure::usage(
-            "no devices to serve: give --devices with device profiles, files or folders",
+            "no devices to serve: give --devices with device profiles, files or folders, or --tuya-lan with a \
+             list of Wi-Fi devices",
         ));
     }
-    let home = VirtualHome::load(&args.devices).map_err(Failure::usage)?;
+    let home = match args.devices.as_slice() {
+        [] => None,
+        paths => Some(VirtualHome::load(paths).map_err(Failure::usage)?),
+    };
+    let lan = lan_devices(&args)?;
     let given_key = key::read(args.key_file.as_deref(), args.key_form.unwrap_or_default())?;
     let (identity, device_key) = identity(&args, given_key)?;
     let mut options = GatewayOptions::new(identity.uuid.clone(), device_key);
@@ -59,17 +65,23 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
         };
     }
     if check_only {
-        let devices = home.devices().len();
+        let devices = count(home.as_ref(), lan.as_ref())?;
         return Ok(output::line(&format!(
             "the configuration is right: {devices} devices"
         ))?);
     }
-    let home = match &identity.folder {
-        Some(folder) => home.with_values(folder.open_values().map_err(refused)?),
-        None => home,
-    };
+    let mut drivers: Vec<Box<dyn Driver>> = Vec::new();
+    if let Some(home) = home {
+        drivers.push(Box::new(match &identity.folder {
+            Some(folder) => home.with_values(folder.open_values().map_err(refused)?),
+            None => home,
+        }));
+    }
+    if let Some(lan) = lan {
+        drivers.push(Box::new(TuyaLan::new(lan).map_err(Failure::local)?));
+    }
     let mut signals = Signals::new()?;
-    let gateway = Gateway::bind(&listen, options, vec![Box::new(home)]).await;
+    let gateway = Gateway::bind(&listen, options, drivers).await;
     let gateway = gateway.map_err(|error| match error {
         BindError::Listen { .. } => Failure::local(error),
         BindError::Start(_) => Failure::usage(error),
@@ -89,6 +101,34 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
     }
     stop.cancel();
     serving.await.map_err(Failure::local)
+}
+
+/// Loads the Wi-Fi devices, if there are any.
+fn lan_devices(args: &GatewayArgs) -> Result<Option<LanConfig>, Failure> {
+    if args.tuya_lan.is_empty() {
+        return Ok(None);
+    }
+    let config = LanConfig::load(&args.tuya_lan).map_err(Failure::usage)?;
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    Ok(Some(config))
+}
+
+/// Counts the devices, none of which may be served twice.
+fn count(home: Option<&VirtualHome>, lan: Option<&LanConfig>) -> Result<usize, Failure> {
+    let home = home.map(Driver::devices).unwrap_or_default();
+    let lan = lan.map_or(&[][..], |lan| lan.devices.as_slice());
+    for device in lan {
+        if home.iter().any(|known| *known.id() == device.id) {
+            return Err(Failure::usage(StartError::DoubleDevice {
+                device: device.id.clone(),
+                first: "virtual home".to_owned(),
+                second: "tuya lan".to_owned(),
+            }));
+        }
+    }
+    Ok(home.len() + lan.len())
 }
 
 /// Who the gateway is, and the lock that keeps others from being it.

@@ -83,7 +83,10 @@ pub(super) fn id(text: &str) -> Result<DeviceId, String> {
 }
 
 /// Splits `HOST`, `HOST:PORT`, `[V6]` or `[V6]:PORT`; `auto` is no host.
-pub(super) fn address(text: &str) -> Result<(Option<String>, Option<u16>), String> {
+///
+/// # Errors
+/// Where the text is none of them.
+pub fn address(text: &str) -> Result<(Option<String>, Option<u16>), String> {
     let wrong = || format!("`{text}` is no address: write HOST, HOST:PORT or auto");
     let text = text.trim();
     if text.is_empty() || text.eq_ignore_ascii_case("auto") {
