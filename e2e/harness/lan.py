@@ -4,6 +4,7 @@ The mock is the witness: what a device has is read from its `dps` in this proces
 device serves one connection at a time. It knows no sub-devices; `Hub` extends it by them.
 """
 
+import asyncio
 import contextlib
 import itertools
 import json
@@ -16,14 +17,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import tuyamock
 from tinytuya.core import command_types as command
 from tuyamock.device import Session, TuyaMockDevice
 
+from reference import profiles
+
 VERSIONS = ("3.1", "3.3", "3.4", "3.5")
 KEY = "k'9\"\\x{q}<m2P:z="  # of real keys, every character may be anything
 OTHER_KEY = "another key, all"
+NEGOTIATION = (command.SESS_KEY_NEG_START, command.SESS_KEY_NEG_FINISH)
 PLUG = {"1": False, "9": 0, "18": 123, "19": 456, "20": 2301}
+TRIED: dict[str, tuple[str, ...]] = {}  # what the tests try with which version
 _addresses = itertools.count(os.getpid() % 5000 * 40 + 2)
 
 
@@ -38,8 +44,10 @@ class Witnessed(Session):
 
     def handle(self, message: Any) -> bytes | None:
         device = self.config.witness
-        if message.cmd in (command.CONTROL, command.CONTROL_NEW):
-            device.writes.append(self._parse_dps(message))
+        if message.cmd in NEGOTIATION and not self.profile.needs_session:
+            return None  # as a device does that knows no sessions; the mock's thread would end
+        if message.cmd in (command.CONTROL, command.CONTROL_NEW) and (written := self._parse_dps(message)):
+            device.writes.append(written)
             if device.on_write is not None and not device.on_write():
                 return None
         return self.answer(message)
@@ -183,7 +191,7 @@ def write_list(path: Path, *parts: str) -> Path:
 
 def quiet() -> None:
     """The mock logs each frame that it cannot decrypt, which wrong keys make on purpose."""
-    logging.getLogger("tuyamock").setLevel(logging.ERROR)
+    logging.getLogger("tuyamock").setLevel(logging.CRITICAL)
 
 
 @contextlib.contextmanager
@@ -197,3 +205,27 @@ def many(count: int, version_of: Callable[[int], str]) -> Iterator[list[WifiDevi
     finally:
         for device in devices:
             device.stop()
+
+
+def tried(what: str, versions: tuple[str, ...] = VERSIONS, parametrized: bool = True) -> Callable[[Any], Any]:
+    """Marks a test of this: once for each version, or once for all of them."""
+    TRIED[what] = versions
+    return pytest.mark.parametrize("version", versions) if parametrized else lambda test: test
+
+
+async def online(session: Any, devid: str, patience: float = 30) -> dict[str, Any]:
+    """Waits until a device is in reach, and gives what it had at that moment."""
+    end = time.monotonic() + patience
+    while True:
+        status = await session.status(devid)
+        if status["online"]:
+            return profiles.values_of(status)
+        assert time.monotonic() < end, f"{devid} is not online within {patience} s: {status}"
+        await asyncio.sleep(0.05)
+
+
+async def has(session: Any, devid: str, code: str, value: Any, patience: float = 15) -> None:
+    end = time.monotonic() + patience
+    while (now := profiles.values_of(await session.status(devid)).get(code)) != value:
+        assert time.monotonic() < end, f"{code} is {now!r} and not {value!r} within {patience} s"
+        await asyncio.sleep(0.05)

@@ -19,9 +19,9 @@ use std::time::Duration;
 
 use hearthgate_protocol::model::DeviceId;
 
+use self::entry::Entry;
 pub use self::entry::address as parse_address;
 pub use self::write::to_toml;
-use self::entry::Entry;
 use crate::link::{Dialect, Version};
 use crate::points::PointTable;
 use crate::profiles::Profiles;

@@ -44,7 +44,9 @@ pub struct Found {
 #[derive(Debug, thiserror::Error)]
 pub enum TryError {
     /// There is no such device in the files.
-    #[error("there is no device {0} in these files; `hearthgate lan import FILE` lists what is in one")]
+    #[error(
+        "there is no device {0} in these files; `hearthgate lan import FILE` lists what is in one"
+    )]
     Unknown(String),
     /// Announcements cannot be heard.
     #[error(transparent)]
@@ -77,7 +79,9 @@ pub enum TryError {
         elsewhere: Option<std::net::IpAddr>,
     },
     /// Another version works with this key and at this address.
-    #[error("version: {device} at {address} speaks version {works}, and {given} is configured; the key is right")]
+    #[error(
+        "version: {device} at {address} speaks version {works}, and {given} is configured; the key is right"
+    )]
     WrongVersion {
         /// The device.
         device: String,
@@ -130,7 +134,12 @@ impl Trial {
     /// Where there is no such device.
     pub fn of(config: &LanConfig, id: &str) -> Result<Self, TryError> {
         let unknown = || TryError::Unknown(id.chars().take(64).collect());
-        let find = |id: &str| config.devices.iter().find(|device| device.id.as_str() == id);
+        let find = |id: &str| {
+            config
+                .devices
+                .iter()
+                .find(|device| device.id.as_str() == id)
+        };
         let chosen = find(id).ok_or_else(unknown)?;
         let own = match &chosen.reach {
             Reach::Direct(_) => chosen,
@@ -301,7 +310,10 @@ impl Trial {
 
     /// Waits for the device's announcement.
     async fn hear(&self, patience: Duration) -> Result<Option<Sighting>, TryError> {
-        let asks = self.listen.iter().any(|address| address.ip().is_unspecified());
+        let asks = self
+            .listen
+            .iter()
+            .any(|address| address.ip().is_unspecified());
         let listener = Listener::bind(&self.listen)?;
         let (sender, mut heard) = watch::channel(None);
         let wanted = self.own.id.clone();

@@ -53,7 +53,10 @@ impl Dial {
     /// Returns the version and the dialect to speak, and whether the dialect may turn out to be another.
     pub(crate) fn speech(&self) -> (Version, Dialect, bool) {
         let guess = || self.candidates.get(self.guess).or(self.candidates.first());
-        let version = self.proven.or_else(|| guess().copied()).unwrap_or(Version::V33);
+        let version = self
+            .proven
+            .or_else(|| guess().copied())
+            .unwrap_or(Version::V33);
         match version {
             // There is no other way to ask in this version.
             Version::V32 => (version, Dialect::Device22, false),
@@ -163,7 +166,11 @@ mod tests {
         free.heard(Version::V31);
         assert_eq!(free.speech().0, Version::V31);
         free.ended(&Cause::NotUnderstood);
-        assert_eq!(free.speech().0, Version::V33, "an announcement proves nothing");
+        assert_eq!(
+            free.speech().0,
+            Version::V33,
+            "an announcement proves nothing"
+        );
     }
 
     #[test]
@@ -172,7 +179,10 @@ mod tests {
         let mut last = Duration::ZERO;
         for _ in 0..40 {
             last = dial.ended(&unreachable());
-            assert!(last >= FIRST_WAIT.mul_f64(0.75) && last <= LONGEST_WAIT, "{last:?}");
+            assert!(
+                last >= FIRST_WAIT.mul_f64(0.75) && last <= LONGEST_WAIT,
+                "{last:?}"
+            );
         }
         assert!(last >= LONGEST_WAIT.mul_f64(0.75));
         dial.worked();

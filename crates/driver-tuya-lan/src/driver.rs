@@ -48,7 +48,9 @@ impl TuyaLan {
         for device in config.devices {
             match &device.reach {
                 Reach::Direct(reach) => direct.push((reach.clone(), device)),
-                Reach::Behind { parent, .. } => subs.entry(parent.clone()).or_default().push(device),
+                Reach::Behind { parent, .. } => {
+                    subs.entry(parent.clone()).or_default().push(device);
+                }
             }
         }
         let mut hosts = Vec::new();
@@ -95,20 +97,17 @@ impl TuyaLan {
             tasks.spawn(task.run());
         }
         let listening = async {
-            match self.listener {
-                Some(listener) => {
-                    let note = |sighting: Sighting| {
-                        if let Some(sighted) = heard.get(&sighting.id) {
-                            sighted.send_replace(Some(sighting));
-                        }
-                    };
-                    if let Err(error) = listener.run(self.asks, note).await {
-                        error!("announcements are not heard: {error}");
+            if let Some(listener) = self.listener {
+                let note = |sighting: Sighting| {
+                    if let Some(sighted) = heard.get(&sighting.id) {
+                        sighted.send_replace(Some(sighting));
                     }
-                    std::future::pending().await
+                };
+                if let Err(error) = listener.run(self.asks, note).await {
+                    error!("announcements are not heard: {error}");
                 }
-                None => std::future::pending().await,
             }
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             () = route(&mut port, &self.places, &orders) => {}
@@ -194,7 +193,10 @@ impl Driver for TuyaLan {
     }
 
     fn devices(&self) -> Vec<Device> {
-        self.hosts.iter().flat_map(|(_, _, host)| host.devices()).collect()
+        self.hosts
+            .iter()
+            .flat_map(|(_, _, host)| host.devices())
+            .collect()
     }
 
     fn run(self: Box<Self>, port: DriverPort) -> Pin<Box<dyn Future<Output = ()> + Send>> {

@@ -139,7 +139,10 @@ impl<A> Host<A> {
                     Some(sub) => sub,
                     None if points.cid.is_none() => &mut self.own,
                     None => {
-                        debug!("{}: a report of a sub-device that is not configured", self.own.title());
+                        debug!(
+                            "{}: a report of a sub-device that is not configured",
+                            self.own.title()
+                        );
                         return out;
                     }
                 };
@@ -238,7 +241,10 @@ impl<A> Host<A> {
     /// Does what is due.
     pub(crate) fn tick(&mut self, now: Instant) -> Vec<Action<A>> {
         let mut out = Vec::new();
-        let dialect = self.link.as_ref().map_or(Dialect::Standard, |link| link.dialect);
+        let dialect = self
+            .link
+            .as_ref()
+            .map_or(Dialect::Standard, |link| link.dialect);
         let mut late = 0;
         for unit in self.units_mut() {
             late += usize::from(unit.tick(now, dialect, &mut out));
@@ -263,7 +269,10 @@ impl<A> Host<A> {
     /// Returns when [`Host::tick`] has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let answer_by = self.link.as_ref().and_then(|link| link.answer_by);
-        self.units().filter_map(Unit::deadline).chain(answer_by).min()
+        self.units()
+            .filter_map(Unit::deadline)
+            .chain(answer_by)
+            .min()
     }
 
     /// Finds the write that an answer without any value belongs to.

@@ -160,16 +160,25 @@ impl Connection {
     async fn fire(&self, request: Request) -> tuya::Result<()> {
         use tuya::CommandType::{Control, DpQuery, UpdateDps};
         let named = |numbers: Vec<u16>| -> Option<Json> {
-            let fields = numbers.into_iter().map(|number| (number.to_string(), Json::Null));
+            let fields = numbers
+                .into_iter()
+                .map(|number| (number.to_string(), Json::Null));
             (self.dialect == Dialect::Device22).then(|| Json::Object(fields.collect()))
         };
         let (command, cid, data) = match request {
             Request::Query { cid, numbers } => (DpQuery, cid, named(numbers)),
             Request::Write { cid, points } => {
                 let points = points.into_iter().filter_map(|(number, value)| {
-                    Some((number.to_string(), serde_json::from_str(&value.json()).ok()?))
+                    Some((
+                        number.to_string(),
+                        serde_json::from_str(&value.json()).ok()?,
+                    ))
                 });
-                (Control, cid, Some(Json::Object(points.collect::<Map<_, _>>())))
+                (
+                    Control,
+                    cid,
+                    Some(Json::Object(points.collect::<Map<_, _>>())),
+                )
             }
             Request::Refresh { cid, numbers } => (UpdateDps, cid, Some(numbers.into())),
             Request::SubDevices => return self.device.sub_discover().await,
@@ -188,6 +197,10 @@ impl Link for Connection {
 
     fn send(&mut self, request: Request) -> Boxed<'_, ()> {
         Box::pin(async {
+            // The crate would wait for the connection; what is lost here shows as one without an answer.
+            if !self.device.is_connected() {
+                return;
+            }
             if let Err(error) = self.fire(request).await {
                 tracing::debug!("{}: not sent: {error}", self.device.id());
             }
@@ -287,8 +300,11 @@ impl Announcements {
     /// Takes a packet; returns the device that it announces, if it does.
     pub(crate) fn packet(&mut self, data: &[u8], from: IpAddr) -> Option<Sighting> {
         let now = self.now();
-        self.machine
-            .handle_input(discovery::Input::Datagram { data, from }, now, &mut Unpredictable);
+        self.machine.handle_input(
+            discovery::Input::Datagram { data, from },
+            now,
+            &mut Unpredictable,
+        );
         match self.machine.poll_event()? {
             discovery::Event::Found(info) => {
                 if self.known.len() >= ANNOUNCED_MAX && !self.known.contains_key(&info.id) {
@@ -297,7 +313,9 @@ impl Announcements {
                 let sighting = Sighting {
                     id: info.id,
                     address: info.ip,
-                    version: info.version.and_then(|version| version.as_str().parse().ok()),
+                    version: info
+                        .version
+                        .and_then(|version| version.as_str().parse().ok()),
                     product: info.product_key,
                 };
                 self.known.insert(sighting.id.clone(), sighting.clone());

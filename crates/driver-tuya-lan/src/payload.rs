@@ -81,8 +81,14 @@ pub(crate) fn read(body: &[u8], code: Option<u32>) -> Content {
 /// Removes what stands around the JSON: zeros, and a version header that was cut in two.
 fn trimmed(body: &[u8]) -> &[u8] {
     let edge = |byte: &u8| *byte < 0x20;
-    let start = body.iter().position(|byte| !edge(byte)).unwrap_or(body.len());
-    let end = body.iter().rposition(|byte| !edge(byte)).map_or(start, |last| last + 1);
+    let start = body
+        .iter()
+        .position(|byte| !edge(byte))
+        .unwrap_or(body.len());
+    let end = body
+        .iter()
+        .rposition(|byte| !edge(byte))
+        .map_or(start, |last| last + 1);
     body.get(start..end).unwrap_or_default()
 }
 

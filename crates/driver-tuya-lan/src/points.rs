@@ -21,14 +21,23 @@ pub struct Access {
 
 impl Access {
     /// Both; what is assumed where nothing is known.
-    pub const BOTH: Self = Self { reads: true, writes: true };
+    pub const BOTH: Self = Self {
+        reads: true,
+        writes: true,
+    };
 
     /// Parses `rw`, `ro`, or `wr` and `wo`, in the cloud's spellings too.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         match text {
             "rw" => Some(Self::BOTH),
-            "ro" => Some(Self { reads: true, writes: false }),
-            "wr" | "wo" => Some(Self { reads: false, writes: true }),
+            "ro" => Some(Self {
+                reads: true,
+                writes: false,
+            }),
+            "wr" | "wo" => Some(Self {
+                reads: false,
+                writes: true,
+            }),
             _ => None,
         }
     }
@@ -198,7 +207,9 @@ impl PointTable {
 
     /// Returns the codes of points that are named and not yet typed.
     pub(crate) fn named(&self) -> impl Iterator<Item = (u16, &str)> {
-        self.named.iter().map(|(number, code)| (*number, code.as_str()))
+        self.named
+            .iter()
+            .map(|(number, code)| (*number, code.as_str()))
     }
 
     /// Returns the schema.
@@ -220,7 +231,10 @@ impl PointTable {
     /// Refuses a code that another number has.
     fn free(&self, number: u16, code: &str) -> Result<(), u16> {
         let same = |known: &Code| known.as_str() == code;
-        let points = self.declared.iter().filter(|(_, point)| same(point.declared.code()));
+        let points = self
+            .declared
+            .iter()
+            .filter(|(_, point)| same(point.declared.code()));
         let named = self.named.iter().filter(|(_, name)| name.as_str() == code);
         points
             .map(|(other, _)| *other)
@@ -297,7 +311,9 @@ mod tests {
     #[test]
     fn two_numbers_never_share_a_code() {
         let mut table = PointTable::default();
-        table.declare(1, Point::new("dp_2", "Boolean", "{}", Access::BOTH)).unwrap();
+        table
+            .declare(1, Point::new("dp_2", "Boolean", "{}", Access::BOTH))
+            .unwrap();
         assert_eq!(
             table.declare(3, Point::new("dp_2", "Boolean", "{}", Access::BOTH)),
             Err(1)
@@ -309,7 +325,8 @@ mod tests {
     #[test]
     fn a_device_that_shows_without_end_fills_no_memory() {
         let mut table = PointTable::default();
-        let admitted = (1..=60_000).filter(|number| table.admit(*number, &json("1")) == Admitted::New);
+        let admitted =
+            (1..=60_000).filter(|number| table.admit(*number, &json("1")) == Admitted::New);
         assert_eq!(admitted.count(), POINTS_MAX);
     }
 }

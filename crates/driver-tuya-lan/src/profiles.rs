@@ -26,7 +26,9 @@ impl Profiles {
     /// Names the file, the profile and the data point that is wrong.
     pub(crate) fn load(files: impl Iterator<Item = PathBuf>) -> Result<Self, String> {
         let mut profiles = Self::default();
-        profiles.add(BUILT_IN).map_err(|problem| format!("built-in profiles: {problem}"))?;
+        profiles
+            .add(BUILT_IN)
+            .map_err(|problem| format!("built-in profiles: {problem}"))?;
         for path in files {
             let at = |problem: String| format!("{}: {problem}", path.display());
             let text = fs::read_to_string(&path)
@@ -37,9 +39,16 @@ impl Profiles {
     }
 
     /// Returns the profile of a product, else that of a category.
-    pub(crate) fn of(&self, product: Option<&str>, category: &str) -> impl Iterator<Item = (&u16, &Point)> {
+    pub(crate) fn of(
+        &self,
+        product: Option<&str>,
+        category: &str,
+    ) -> impl Iterator<Item = (&u16, &Point)> {
         let of_product = product.and_then(|product| self.0.get(product));
-        of_product.or_else(|| self.0.get(category)).into_iter().flatten()
+        of_product
+            .or_else(|| self.0.get(category))
+            .into_iter()
+            .flatten()
     }
 
     fn add(&mut self, text: &str) -> Result<(), String> {
@@ -54,9 +63,11 @@ impl Profiles {
                     .ok()
                     .filter(|number| *number > 0)
                     .ok_or_else(|| at("is no number from 1 to 65535"))?;
-                profile.insert(number, point(item).ok_or_else(|| {
-                    at("write [\"code\", \"type\", \"rw|ro|wo\", {values}]")
-                })?);
+                profile.insert(
+                    number,
+                    point(item)
+                        .ok_or_else(|| at("write [\"code\", \"type\", \"rw|ro|wo\", {values}]"))?,
+                );
             }
             self.0.insert(name, profile);
         }
@@ -73,7 +84,12 @@ fn point(item: &Json) -> Option<Point> {
         _ => return None,
     };
     let access = Access::parse(access.as_str()?)?;
-    Some(Point::new(code.as_str()?, type_name.as_str()?, &values, access))
+    Some(Point::new(
+        code.as_str()?,
+        type_name.as_str()?,
+        &values,
+        access,
+    ))
 }
 
 #[cfg(test)]
@@ -103,12 +119,19 @@ mod tests {
     #[test]
     fn a_file_adds_a_product_and_says_what_is_wrong() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(br#"{"keyabc": {"7": ["fan", "Enum", "rw", {"range":["low"]}]}}"#).unwrap();
+        file.write_all(br#"{"keyabc": {"7": ["fan", "Enum", "rw", {"range":["low"]}]}}"#)
+            .unwrap();
         let profiles = Profiles::load([file.path().to_owned()].into_iter()).unwrap();
         assert_eq!(profiles.of(Some("keyabc"), "cz").count(), 1);
         for (text, problem) in [
-            (r#"{"a": {"x": ["c", "Enum", "rw"]}}"#, "a: data point x: is no number"),
-            (r#"{"a": {"1": ["c", "Enum", "maybe"]}}"#, "a: data point 1: write"),
+            (
+                r#"{"a": {"x": ["c", "Enum", "rw"]}}"#,
+                "a: data point x: is no number",
+            ),
+            (
+                r#"{"a": {"1": ["c", "Enum", "maybe"]}}"#,
+                "a: data point 1: write",
+            ),
             ("{", "line 1"),
         ] {
             let mut profiles = Profiles::default();

@@ -23,7 +23,11 @@ impl LocalKey {
                 format!(
                     "a local key is 16 printable ASCII characters, this has {}{}",
                     text.chars().count(),
-                    if printable { "" } else { ", not all of them ASCII" }
+                    if printable {
+                        ""
+                    } else {
+                        ", not all of them ASCII"
+                    }
                 )
             })
     }
@@ -55,7 +59,12 @@ mod tests {
         let key = LocalKey::parse("a'b\"c\\d#e{f}g$h<").unwrap();
         assert_eq!(format!("{key:?}"), "LocalKey(***)");
         assert_eq!(key.text(), "a'b\"c\\d#e{f}g$h<");
-        for wrong in ["", "fifteen chars..", "seventeen chars..", "sixteen charact\u{e9}"] {
+        for wrong in [
+            "",
+            "fifteen chars..",
+            "seventeen chars..",
+            "sixteen charact\u{e9}",
+        ] {
             let problem = LocalKey::parse(wrong).unwrap_err();
             assert!(wrong.is_empty() || !problem.contains(wrong), "{problem}");
         }

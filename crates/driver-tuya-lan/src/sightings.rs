@@ -39,7 +39,10 @@ pub struct Sighting {
 
 /// Why announcements cannot be heard.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen for announcements on {address} (UDP): {source}{}", hint(source))]
+#[error(
+    "cannot listen for announcements on {address} (UDP): {source}{}",
+    hint(source)
+)]
 pub struct ListenError {
     address: SocketAddr,
     source: io::Error,
@@ -155,7 +158,11 @@ fn source() -> Option<Ipv4Addr> {
 }
 
 fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;

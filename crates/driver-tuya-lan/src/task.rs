@@ -196,7 +196,13 @@ impl<O: Outlet> Running<O> {
     }
 
     fn address(&self) -> Option<String> {
-        let sighted = || self.task.sighted.borrow().as_ref().map(|s| s.address.to_string());
+        let sighted = || {
+            self.task
+                .sighted
+                .borrow()
+                .as_ref()
+                .map(|s| s.address.to_string())
+        };
         self.task.direct.host.clone().or_else(sighted)
     }
 
@@ -209,7 +215,10 @@ impl<O: Outlet> Running<O> {
         };
         self.unheard_at = None;
         let (version, dialect, _) = self.dial.speech();
-        debug!("{}: dialling {host} as version {version}", self.task.host.title());
+        debug!(
+            "{}: dialling {host} as version {version}",
+            self.task.host.title()
+        );
         self.dialled_at = Some(host.clone());
         self.link = Some(self.task.connector.open(Target {
             id: self.task.id.as_str().to_owned(),
@@ -254,12 +263,22 @@ impl<O: Outlet> Running<O> {
                 "{title}: cannot be reached at {at} port {port}: {reason}. Check its address and its power; trying on"
             ),
             // One of several guesses is no news.
-            Cause::NotUnderstood if version.is_none() && self.dial_at < Instant::now() + LEAST_WAIT => return,
+            Cause::NotUnderstood
+                if version.is_none() && self.dial_at < Instant::now() + LEAST_WAIT =>
+            {
+                return;
+            }
             Cause::NotUnderstood => warn!(
                 "{title}: takes connections at {at} port {port} and does not understand {}: its key{} is wrong, \
                  or others hold its few connections. `hearthgate lan try {id}` finds out which; trying on",
-                version.map_or("any version".to_owned(), |version| format!("version {version}")),
-                if version.is_some() { " or its version" } else { "" },
+                version.map_or("any version".to_owned(), |version| format!(
+                    "version {version}"
+                )),
+                if version.is_some() {
+                    " or its version"
+                } else {
+                    ""
+                },
             ),
             Cause::Device22 | Cause::Lost => return,
         }

@@ -268,8 +268,14 @@ mod tests {
         round(&older, "\"ff00000000ffff\"", r#"{"h":0,"s":255,"v":255}"#);
         round(&older, "\"00ff000078ffff\"", r#"{"h":120,"s":255,"v":255}"#);
         let wanted = json(r#"{"h":240,"s":255,"v":128}"#);
-        assert_eq!(written(&older, &wanted, Form::Unseen).json(), "\"00008000f0ff80\"");
-        assert_eq!(written(&colour, &wanted, Form::Unseen).json(), "\"00f000ff0080\"");
+        assert_eq!(
+            written(&older, &wanted, Form::Unseen).json(),
+            "\"00008000f0ff80\""
+        );
+        assert_eq!(
+            written(&colour, &wanted, Form::Unseen).json(),
+            "\"00f000ff0080\""
+        );
         // What is no colour goes on as it is.
         round(&colour, "\"\"", "\"\"");
     }
@@ -284,7 +290,11 @@ mod tests {
             ("{\"a\":1,\"b\":2}", "{ \"b\":2,\"a\":1 }", true),
             ("true", "1", false),
         ] {
-            assert_eq!(is_same(&json(written), &json(shown)), same, "{written} {shown}");
+            assert_eq!(
+                is_same(&json(written), &json(shown)),
+                same,
+                "{written} {shown}"
+            );
         }
     }
 

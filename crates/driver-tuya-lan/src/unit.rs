@@ -3,12 +3,13 @@
 //!
 //! Pure: time comes in, actions go out. [`crate::host`] decides which device a frame is of.
 
+mod writes;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hearthgate_gateway::CommandFault;
-use hearthgate_protocol::limits::ANSWER_TIMEOUT;
 use hearthgate_protocol::model::{
     Change, Device, DeviceId, Reading, Source, Stamp, Timestamp, Value,
 };
@@ -20,18 +21,13 @@ use crate::config::DeviceConfig;
 use crate::link::{Cause, Dialect, Request};
 use crate::points::{Admitted, PointTable};
 use crate::translate::{self, Form};
+#[cfg(test)]
+pub(crate) use writes::WRITE_TIMEOUT;
+use writes::{Flight, Order};
 
-/// How long a write may take: less than the gateway's answer may, so that the reason is said here.
-pub(crate) const WRITE_TIMEOUT: Duration = ANSWER_TIMEOUT.saturating_sub(Duration::from_millis(500));
-/// How long after its acknowledgement the report of a write is waited for.
-const SETTLE: Duration = Duration::from_millis(250);
-/// How long after a write without acknowledgement the device is asked what it has.
-const CONFIRM: Duration = Duration::from_millis(1500);
 /// How long an answer may take before the question is repeated, at first and later.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 const ASK_AGAIN_LATER: Duration = Duration::from_secs(30);
-/// Writes that may wait for one device; more are refused as `busy`.
-pub(crate) const WRITES_WAITING: usize = 64;
 /// Data points that are asked for at once where they must be named.
 const BATCH: usize = 16;
 /// What is asked for where nothing is known.
@@ -79,27 +75,6 @@ enum Phase {
     Here,
 }
 
-/// A write that waits.
-#[derive(Debug)]
-struct Order<A> {
-    readings: Vec<Reading>,
-    ack: A,
-    until: Instant,
-}
-
-/// A write that was sent.
-#[derive(Debug)]
-struct Flight<A> {
-    ack: A,
-    until: Instant,
-    /// What the device has not shown yet: as it has it, and as we do.
-    missing: Vec<(u16, Value, Reading)>,
-    /// Until when a report is waited for, since the device acknowledged.
-    settle_at: Option<Instant>,
-    /// When the device is asked what it has.
-    confirm_at: Option<Instant>,
-}
-
 /// One device.
 #[derive(Debug)]
 pub(crate) struct Unit<A> {
@@ -137,7 +112,9 @@ impl<A> Unit<A> {
             values: BTreeMap::new(),
             grew: false,
             // A little off, always in the same way, so that a hundred devices are not asked at once.
-            poll: config.poll.map(|poll| poll.mul_f64(fastrand::f64().mul_add(0.1, 1.0))),
+            poll: config
+                .poll
+                .map(|poll| poll.mul_f64(fastrand::f64().mul_add(0.1, 1.0))),
             poll_at: None,
             refresh: config.refresh,
             grace: config.grace,
@@ -171,25 +148,39 @@ impl<A> Unit<A> {
 
     /// Tells whether it answered the question for its state in some way.
     pub(crate) fn has_replied(&self) -> bool {
-        matches!(self.phase, Phase::Asking { replied: true, .. } | Phase::Here)
+        matches!(
+            self.phase,
+            Phase::Asking { replied: true, .. } | Phase::Here
+        )
     }
 
     /// Tells whether a write was sent and not acknowledged.
     pub(crate) fn is_unacknowledged(&self) -> bool {
-        self.flight.as_ref().is_some_and(|flight| flight.settle_at.is_none())
+        self.flight
+            .as_ref()
+            .is_some_and(|flight| flight.settle_at.is_none())
     }
 
     /// Returns the device as the registry is to know it.
     pub(crate) fn device(&self) -> Device {
         let schema = Arc::new(self.points.schema(&self.category));
-        Device::new(self.id.clone(), schema, self.announced, self.readings(), stamp())
+        Device::new(
+            self.id.clone(),
+            schema,
+            self.announced,
+            self.readings(),
+            stamp(),
+        )
     }
 
     fn readings(&self) -> Vec<Reading> {
         self.values
             .iter()
             .filter_map(|(number, value)| {
-                let point = self.points.point(*number).filter(|point| point.access.reads)?;
+                let point = self
+                    .points
+                    .point(*number)
+                    .filter(|point| point.access.reads)?;
                 Some(Reading::new(point.declared.code().clone(), value.clone()))
             })
             .collect()
@@ -357,86 +348,10 @@ impl<A> Unit<A> {
                 "device {} was lost before it acknowledged the write: it may have taken it or not",
                 self.id
             );
-            out.push(Action::Fail(flight.ack, fault(ErrorCode::DeviceOffline, message)));
-        }
-    }
-
-    /// Takes a write, which waits for those before it.
-    pub(crate) fn order(
-        &mut self,
-        now: Instant,
-        readings: Vec<Reading>,
-        ack: A,
-        out: &mut Vec<Action<A>>,
-    ) {
-        if !self.announced {
-            out.push(Action::Fail(ack, offline(&self.id)));
-        } else if self.waiting.len() >= WRITES_WAITING {
-            let message = format!("device {} has too many writes waiting: try again", self.id);
-            out.push(Action::Fail(ack, fault(ErrorCode::Busy, message)));
-        } else {
-            let until = now + WRITE_TIMEOUT;
-            self.waiting.push_back(Order {
-                readings,
-                ack,
-                until,
-            });
-        }
-    }
-
-    /// Sends the next write, if none is on its way.
-    pub(crate) fn pump(&mut self, now: Instant, out: &mut Vec<Action<A>>) {
-        if self.is_away() || self.flight.is_some() {
-            return;
-        }
-        while let Some(order) = self.waiting.pop_front() {
-            if order.until <= now {
-                // It is told that nothing was done, so nothing may be done.
-                out.push(Action::Fail(order.ack, timed_out(&self.id)));
-                continue;
-            }
-            let missing: Vec<(u16, Value, Reading)> = order
-                .readings
-                .into_iter()
-                .filter_map(|reading| {
-                    let (number, point) = self.points.by_code(reading.code.as_str())?;
-                    let form = self.forms.get(&number).copied().unwrap_or_default();
-                    Some((number, translate::written(point, &reading.value, form), reading))
-                })
-                .collect();
-            let points = missing
-                .iter()
-                .map(|(number, value, _)| (*number, value.clone()))
-                .collect();
-            out.push(Action::Send(Request::Write {
-                cid: self.cid.clone(),
-                points,
-            }));
-            self.flight = Some(Flight {
-                ack: order.ack,
-                until: order.until,
-                missing,
-                settle_at: None,
-                confirm_at: Some(now + CONFIRM),
-            });
-            return;
-        }
-    }
-
-    /// Notes that the device acknowledged the write on its way.
-    pub(crate) fn acknowledge(&mut self, now: Instant) {
-        if let Some(flight) = &mut self.flight {
-            flight.settle_at = Some(now + SETTLE);
-            flight.confirm_at = None;
-        }
-    }
-
-    /// Notes that the device refused the write on its way.
-    pub(crate) fn refuse(&mut self, words: &str, code: u32, out: &mut Vec<Action<A>>) {
-        if let Some(flight) = self.flight.take() {
-            let id = &self.id;
-            let message = format!("device {id} refused the write with code {code}{words}");
-            out.push(Action::Fail(flight.ack, fault(ErrorCode::Internal, message)));
+            out.push(Action::Fail(
+                flight.ack,
+                fault(ErrorCode::DeviceOffline, message),
+            ));
         }
     }
 
@@ -492,51 +407,6 @@ impl<A> Unit<A> {
         is_late
     }
 
-    /// Ends writes whose time is over.
-    fn expire(&mut self, now: Instant, dialect: Dialect, out: &mut Vec<Action<A>>) -> bool {
-        let mut is_late = false;
-        if let Some(flight) = self.flight.take_if(|flight| flight.settle_at.is_some_and(|at| at <= now))
-        {
-            // It took the write and reports nothing: it has what it took.
-            let mut readings = Vec::new();
-            for (number, _, reading) in flight.missing {
-                let reads = self.points.point(number).is_some_and(|point| point.access.reads);
-                if reads {
-                    self.values.insert(number, reading.value.clone());
-                    readings.push(reading);
-                }
-            }
-            let device = self.id.clone();
-            let changes = match readings.is_empty() {
-                true => Vec::new(),
-                false => vec![Change::State { device, readings }],
-            };
-            out.push(Action::Succeed(changes, flight.ack));
-        }
-        if let Some(flight) = self.flight.take_if(|flight| flight.until <= now) {
-            is_late = true;
-            out.push(Action::Fail(flight.ack, timed_out(&self.id)));
-        }
-        if let Some(flight) = &mut self.flight
-            && flight.confirm_at.is_some_and(|at| at <= now)
-        {
-            flight.confirm_at = None;
-            let numbers = match dialect {
-                Dialect::Standard => Vec::new(),
-                Dialect::Device22 => flight.missing.iter().map(|(number, ..)| *number).collect(),
-            };
-            out.push(self.query(numbers));
-        }
-        while let Some(order) = self.waiting.pop_front_if(|order| order.until <= now) {
-            let fault = match self.phase {
-                Phase::Away => offline(&self.id),
-                _ => timed_out(&self.id),
-            };
-            out.push(Action::Fail(order.ack, fault));
-        }
-        is_late
-    }
-
     /// Returns when [`Unit::tick`] has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let flight = self.flight.as_ref();
@@ -574,14 +444,10 @@ pub(crate) fn offline(id: &DeviceId) -> CommandFault {
     fault(ErrorCode::DeviceOffline, format!("device {id} is offline"))
 }
 
-fn timed_out(id: &DeviceId) -> CommandFault {
-    let seconds = WRITE_TIMEOUT.as_secs_f32();
-    let message = format!("device {id} did not acknowledge the write within {seconds}s");
-    fault(ErrorCode::Timeout, message)
-}
-
 fn stamp() -> Stamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Stamp {
         at: Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
         source: Source::Event,

@@ -14,7 +14,9 @@ use hearthgate_driver_tuya_lan::{
     DeviceConfig, Direct, LanConfig, Listener, LocalKey, PointTable, Reach, Sighting, Trial,
     TryError, Version, parse_address, to_toml,
 };
-use hearthgate_protocol::model::{Change, Device, DeviceId, Home, Reading, Source, Stamp, Timestamp};
+use hearthgate_protocol::model::{
+    Change, Device, DeviceId, Home, Reading, Source, Stamp, Timestamp,
+};
 use serde::Serialize;
 
 use super::gateway::Signals;
@@ -76,13 +78,16 @@ struct ImportArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(disable_version_flag = true, after_help = "Examples:
+#[command(
+    disable_version_flag = true,
+    after_help = "Examples:
   hearthgate lan try bf0123456789abcdefghij
   hearthgate lan try bf0123456789abcdefghij --tuya-lan lan.toml --once
   hearthgate lan try bf0123456789abcdefghij --key-file device.key --address 192.0.2.10
 
 Exit codes: 3 the address is wrong or the device is off, 4 the key or the version is wrong. A device takes few connections: end
-other programs that hold one.")]
+other programs that hold one."
+)]
 struct TryArgs {
     /// The device's id.
     #[arg(value_name = "ID")]
@@ -143,7 +148,9 @@ async fn scan(args: ScanArgs) -> Result<(), Failure> {
     }
     let seen: Vec<Seen<'_>> = heard.values().map(seen).collect();
     if args.json {
-        return Ok(output::line(&serde_json::to_string(&seen).map_err(Failure::local)?)?);
+        return Ok(output::line(
+            &serde_json::to_string(&seen).map_err(Failure::local)?,
+        )?);
     }
     let rows = seen.iter().map(|seen| {
         [
@@ -159,7 +166,11 @@ async fn scan(args: ScanArgs) -> Result<(), Failure> {
          these ports in; announcements do not cross routers, VLANs or the networks of containers",
         places.join(", ")
     );
-    Ok(output::table(["ID", "ADDRESS", "VERSION", "PRODUCT"], rows.collect(), &nothing)?)
+    Ok(output::table(
+        ["ID", "ADDRESS", "VERSION", "PRODUCT"],
+        rows.collect(),
+        &nothing,
+    )?)
 }
 
 fn seen(sighting: &Sighting) -> Seen<'_> {
@@ -194,14 +205,23 @@ fn import(args: &ImportArgs) -> Result<(), Failure> {
         ]
     });
     output::table(
-        ["ID", "NAME", "CATEGORY", "VERSION", "ADDRESS", "MAPPED POINTS"],
+        [
+            "ID",
+            "NAME",
+            "CATEGORY",
+            "VERSION",
+            "ADDRESS",
+            "MAPPED POINTS",
+        ],
         rows.collect(),
         "there is no device in this file that can be served",
     )?;
     match &args.out {
         Some(path) => write(path, &config),
         None => {
-            note("nothing was written; --out FILE writes these devices for `hearthgate gateway --tuya-lan FILE`");
+            note(
+                "nothing was written; --out FILE writes these devices for `hearthgate gateway --tuya-lan FILE`",
+            );
             Ok(())
         }
     }
@@ -219,10 +239,19 @@ fn write(path: &Path, config: &LanConfig) -> Result<(), Failure> {
         }
     };
     let mut options = OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed)?;
     file.write_all(to_toml(config).as_bytes()).map_err(failed)?;
     file.sync_all().map_err(failed)?;
-    note(&format!("wrote {} devices to {}", config.devices.len(), path.display()));
+    note(&format!(
+        "wrote {} devices to {}",
+        config.devices.len(),
+        path.display()
+    ));
     Ok(())
 }
 
@@ -236,7 +265,10 @@ async fn try_device(args: TryArgs) -> Result<(), Failure> {
         _ = signals.next() => return Ok(()),
         found = trial.find(args.timeout) => found?,
     };
-    note(&format!("address, key and version are right: {title} speaks version {}", found.version));
+    note(&format!(
+        "address, key and version are right: {title} speaks version {}",
+        found.version
+    ));
     let wanted = DeviceId::from(args.device.as_str());
     let is_own = trial.device().id == wanted;
     let (devices, mut changes) = trial.watch();
@@ -248,7 +280,11 @@ async fn try_device(args: TryArgs) -> Result<(), Failure> {
     let first = async {
         while let Some(changes) = changes.recv().await {
             shown.show(&changes)?;
-            if shown.home.device(wanted.as_str()).is_some_and(Device::online) {
+            if shown
+                .home
+                .device(wanted.as_str())
+                .is_some_and(Device::online)
+            {
                 return Ok(true);
             }
         }
@@ -297,7 +333,10 @@ fn chosen(args: &TryArgs) -> Result<LanConfig, Failure> {
         Some(_) => given_key(args.key_file.as_deref())?,
         None => None,
     };
-    let known = config.devices.iter_mut().find(|device| device.id.as_str() == args.device);
+    let known = config
+        .devices
+        .iter_mut()
+        .find(|device| device.id.as_str() == args.device);
     let device = match (known, &given_key) {
         (Some(device), _) => device,
         (None, Some(key)) => {
@@ -326,7 +365,8 @@ fn chosen(args: &TryArgs) -> Result<LanConfig, Failure> {
         Some("auto") => direct.version = None,
         Some(version) => {
             let version = version.parse();
-            direct.version = Some(version.map_err(|problem| Failure::usage(format!("--version: {problem}")))?);
+            direct.version =
+                Some(version.map_err(|problem| Failure::usage(format!("--version: {problem}")))?);
         }
     }
     Ok(config)
@@ -338,7 +378,8 @@ fn given_key(file: Option<&Path>) -> Result<Option<LocalKey>, Failure> {
     };
     let text = std::str::from_utf8(&given.content).unwrap_or_default();
     let key = LocalKey::parse(text.trim_end_matches(['\r', '\n']));
-    key.map(Some).map_err(|problem| Failure::usage(format!("{}: {problem}", given.origin)))
+    key.map(Some)
+        .map_err(|problem| Failure::usage(format!("{}: {problem}", given.origin)))
 }
 
 /// Returns a device of which nothing is known but its key.
@@ -409,14 +450,21 @@ impl Shown {
         if self.json {
             let value = readings.iter().map(|Reading { code, value }| {
                 let v = serde_json::value::RawValue::from_string(value.json().into_owned())?;
-                Ok(Value { k: code.as_str(), v })
+                Ok(Value {
+                    k: code.as_str(),
+                    v,
+                })
             });
             let line = Line {
                 devid: id,
                 online: device.online(),
-                value: value.collect::<Result<_, serde_json::Error>>().map_err(Failure::local)?,
+                value: value
+                    .collect::<Result<_, serde_json::Error>>()
+                    .map_err(Failure::local)?,
             };
-            return Ok(output::line(&serde_json::to_string(&line).map_err(Failure::local)?)?);
+            return Ok(output::line(
+                &serde_json::to_string(&line).map_err(Failure::local)?,
+            )?);
         }
         if turned {
             output::line(&format!("{id} is {}", table::reach(device.online())))?;

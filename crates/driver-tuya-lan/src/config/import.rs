@@ -91,7 +91,11 @@ fn device(item: &Json, place: &str, parents: &HashMap<&str, &str>) -> Result<Rea
     let fields = item.as_object().ok_or("is no object")?;
     let id = text(fields, "id")?.ok_or("id: is missing")?;
     let id = entry::id(id).map_err(|problem| format!("id: {problem}"))?;
-    let key_name = if fields.contains_key("key") { "key" } else { "local_key" };
+    let key_name = if fields.contains_key("key") {
+        "key"
+    } else {
+        "local_key"
+    };
     let key = text(fields, key_name)?;
     let reach = if is_sub(item) {
         match behind(fields, &id, key, parents)? {
@@ -101,7 +105,8 @@ fn device(item: &Json, place: &str, parents: &HashMap<&str, &str>) -> Result<Rea
     } else {
         let Some(key) = key else {
             return Ok(Read::Skipped(
-                "it has no local key; run `tinytuya wizard` again once the device is paired".to_owned(),
+                "it has no local key; run `tinytuya wizard` again once the device is paired"
+                    .to_owned(),
             ));
         };
         Reach::Direct(direct(fields, key_name, key)?)

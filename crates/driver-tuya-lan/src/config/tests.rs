@@ -41,17 +41,32 @@ const WIZARD: &str = r#"[
 #[test]
 fn the_wizards_file_is_understood_with_its_mapping() {
     let config = json(WIZARD).unwrap();
-    let ids: Vec<&str> = config.devices.iter().map(|device| device.id.as_str()).collect();
+    let ids: Vec<&str> = config
+        .devices
+        .iter()
+        .map(|device| device.id.as_str())
+        .collect();
     assert_eq!(ids, ["bf01", "bf02", "bf03"]);
     let kettle = &config.devices[0];
-    assert_eq!((kettle.name.as_deref(), direct(kettle).port), (Some("Kettle "), 6668));
+    assert_eq!(
+        (kettle.name.as_deref(), direct(kettle).port),
+        (Some("Kettle "), 6668)
+    );
     assert_eq!(direct(kettle).host.as_deref(), Some("192.0.2.10"));
     assert_eq!(direct(kettle).version, Some(Version::V34));
     let schema = kettle.points.schema("cz");
     // Without access information a point is in both lists.
     assert!(schema.function("switch_1").is_some() && schema.status("switch_1").is_some());
     assert!(schema.function("cur_power").is_none());
-    let values = |code: &str| schema.status(code).unwrap().values().as_string().unwrap().into_owned();
+    let values = |code: &str| {
+        schema
+            .status(code)
+            .unwrap()
+            .values()
+            .as_string()
+            .unwrap()
+            .into_owned()
+    };
     assert_eq!(values("colour_data_v2"), r#"{"h":{"min":0}}"#);
     assert_eq!(values("note"), r#"{"maxlen":255}"#);
     assert_eq!(kettle.points.len(), 4, "what has no number is left out");
@@ -59,10 +74,20 @@ fn the_wizards_file_is_understood_with_its_mapping() {
     let Reach::Behind { parent, cid } = &config.devices[2].reach else {
         panic!("not behind")
     };
-    assert_eq!((parent.as_str(), cid.as_str()), ("bf02", "a4c1380b"), "the one with its key");
+    assert_eq!(
+        (parent.as_str(), cid.as_str()),
+        ("bf02", "a4c1380b"),
+        "the one with its key"
+    );
     let warnings = config.warnings.join("\n");
-    assert!(warnings.contains("device 4 (bf04) is left out: it is a sub-device without a node_id"), "{warnings}");
-    assert!(warnings.contains("device 5 (bf05) is left out: it has no local key"), "{warnings}");
+    assert!(
+        warnings.contains("device 4 (bf04) is left out: it is a sub-device without a node_id"),
+        "{warnings}"
+    );
+    assert!(
+        warnings.contains("device 5 (bf05) is left out: it has no local key"),
+        "{warnings}"
+    );
 }
 
 #[test]
@@ -70,8 +95,15 @@ fn a_raw_list_of_the_cloud_is_understood() {
     let text = r#"{"result": [{"id": "a", "local_key": "0123456789abcdef", "ip": "203.0.113.9", "name": "A",
         "category": "cz", "product_id": "p"}], "success": true}"#;
     let config = json(text).unwrap();
-    assert_eq!(direct(&config.devices[0]).host, None, "that is the home's address in the internet");
-    assert!(config.devices[0].points.numbers().contains(&19), "by the category's profile");
+    assert_eq!(
+        direct(&config.devices[0]).host,
+        None,
+        "that is the home's address in the internet"
+    );
+    assert!(
+        config.devices[0].points.numbers().contains(&19),
+        "by the category's profile"
+    );
 }
 
 #[test]
@@ -82,18 +114,48 @@ fn what_is_wrong_in_a_json_file_is_named() {
         ("7", "holds no list of devices"),
         ("{\"result\": 7}", "holds no list of devices"),
         ("[7]", "device 1: is no object"),
-        ("[{\"key\": \"0123456789abcdef\"}]", "device 1: id: is missing"),
+        (
+            "[{\"key\": \"0123456789abcdef\"}]",
+            "device 1: id: is missing",
+        ),
         ("[{\"id\": 7}]", "device 1: id: is no text"),
         ("[{\"id\": \"a b\"}]", "device 1 (a b): id: an id is"),
-        ("[{\"id\": \"a\", \"key\": 7}]", "device 1 (a): key: is no text"),
-        ("[{\"id\": \"a\", \"key\": \"short\"}]", "device 1 (a): key: a local key is 16 printable ASCII characters, this has 5"),
-        ("[{\"id\": \"a\", \"key\": \"0123456789abcdef\", \"version\": \"3.9\"}]", "version: there is no version `3.9`"),
-        ("[{\"id\": \"a\", \"key\": \"0123456789abcdef\", \"version\": []}]", "version: is neither"),
-        ("[{\"id\": \"a\", \"key\": \"0123456789abcdef\", \"ip\": \"a:b:c\"}]", "ip: `a:b:c` is no address"),
-        ("[{\"id\": \"a\", \"key\": \"0123456789abcdef\", \"mapping\": []}]", "mapping: is no object"),
-        ("[{\"id\": \"a\", \"key\": \"0123456789abcdef\", \"mapping\": {\"1\": 7}}]", "mapping: 1: is no object"),
-        ("[{\"id\": \"a\", \"key\": \"0123456789abcdef\", \"mapping\": {\"1\": {\"code\": \"c\"}}}]", "mapping: 1: type: is missing"),
-        ("[{\"id\": \"a\", \"key\": \"0123456789abcdef\", \"mapping\": {\"1\": {\"code\": \"c\", \"type\": \"Enum\", \"values\": 7}}}]", "mapping: 1: values: is neither"),
+        (
+            "[{\"id\": \"a\", \"key\": 7}]",
+            "device 1 (a): key: is no text",
+        ),
+        (
+            "[{\"id\": \"a\", \"key\": \"short\"}]",
+            "device 1 (a): key: a local key is 16 printable ASCII characters, this has 5",
+        ),
+        (
+            "[{\"id\": \"a\", \"key\": \"0123456789abcdef\", \"version\": \"3.9\"}]",
+            "version: there is no version `3.9`",
+        ),
+        (
+            "[{\"id\": \"a\", \"key\": \"0123456789abcdef\", \"version\": []}]",
+            "version: is neither",
+        ),
+        (
+            "[{\"id\": \"a\", \"key\": \"0123456789abcdef\", \"ip\": \"a:b:c\"}]",
+            "ip: `a:b:c` is no address",
+        ),
+        (
+            "[{\"id\": \"a\", \"key\": \"0123456789abcdef\", \"mapping\": []}]",
+            "mapping: is no object",
+        ),
+        (
+            "[{\"id\": \"a\", \"key\": \"0123456789abcdef\", \"mapping\": {\"1\": 7}}]",
+            "mapping: 1: is no object",
+        ),
+        (
+            "[{\"id\": \"a\", \"key\": \"0123456789abcdef\", \"mapping\": {\"1\": {\"code\": \"c\"}}}]",
+            "mapping: 1: type: is missing",
+        ),
+        (
+            "[{\"id\": \"a\", \"key\": \"0123456789abcdef\", \"mapping\": {\"1\": {\"code\": \"c\", \"type\": \"Enum\", \"values\": 7}}}]",
+            "mapping: 1: values: is neither",
+        ),
         (
             "[{\"id\": \"a\", \"key\": \"0123456789abcdef\", \"mapping\": {\"1\": {\"code\": \"c\", \"type\": \"Enum\"}, \"2\": {\"code\": \"c\", \"type\": \"Enum\"}}}]",
             "mapping: 2: code c is that of data point 1",
@@ -108,7 +170,10 @@ fn what_is_wrong_in_a_json_file_is_named() {
         ),
     ] {
         let found = json(text).unwrap_err();
-        assert!(found.starts_with("devices.json: ") && found.contains(problem), "{text}: {found}");
+        assert!(
+            found.starts_with("devices.json: ") && found.contains(problem),
+            "{text}: {found}"
+        );
         assert!(!found.contains(KEY), "{found}");
     }
 }
@@ -151,8 +216,14 @@ cid = "a4"
     assert_eq!(config.listen.len(), 1);
     let kettle = &config.devices[0];
     assert_eq!(direct(kettle).host.as_deref(), Some("2001:db8::1"));
-    assert_eq!((direct(kettle).port, direct(kettle).dialect), (7000, Some(Dialect::Device22)));
-    assert_eq!((kettle.poll, kettle.grace), (None, Duration::from_secs(120)));
+    assert_eq!(
+        (direct(kettle).port, direct(kettle).dialect),
+        (7000, Some(Dialect::Device22))
+    );
+    assert_eq!(
+        (kettle.poll, kettle.grace),
+        (None, Duration::from_secs(120))
+    );
     assert_eq!(kettle.refresh, [18, 19]);
     let schema = kettle.points.schema("cz");
     assert!(schema.function("fan").is_some() && schema.status("fan").is_none());
@@ -167,7 +238,12 @@ cid = "a4"
     let imported = json(WIZARD).unwrap();
     let written = toml(&to_toml(&imported)).unwrap();
     for (device, again) in imported.devices.iter().zip(&written.devices) {
-        assert_eq!(device.points.schema("x"), again.points.schema("x"), "{}", device.id);
+        assert_eq!(
+            device.points.schema("x"),
+            again.points.schema("x"),
+            "{}",
+            device.id
+        );
     }
 }
 
@@ -177,41 +253,95 @@ fn what_is_wrong_in_our_own_file_is_named() {
     for (text, problem) in [
         (OURS.to_owned(), "line 7: no valid TOML"),
         ("device = 7".to_owned(), "device: write [[device]]"),
-        ("devices = []".to_owned(), "unknown key `devices`; did you mean `device`?"),
+        (
+            "devices = []".to_owned(),
+            "unknown key `devices`; did you mean `device`?",
+        ),
         ("listen = [\"x\"]".to_owned(), "listen: `x` is no ADDR:PORT"),
-        ("\n[[device]]\n".to_owned(), "device 1, line 2: id: is missing"),
-        ("[[device]]\nid = \"a\"".to_owned(), "device 1, line 1: key: is missing"),
-        ("[[device]]\nid = \"a\"\nkey = 1234567890123456".to_owned(), "key: is no text"),
-        (with("adress = \"x\""), "unknown key `adress`; did you mean `address`?"),
-        (with("version = 3.4"), "version: is no text, write it in quotes"),
+        (
+            "\n[[device]]\n".to_owned(),
+            "device 1, line 2: id: is missing",
+        ),
+        (
+            "[[device]]\nid = \"a\"".to_owned(),
+            "device 1, line 1: key: is missing",
+        ),
+        (
+            "[[device]]\nid = \"a\"\nkey = 1234567890123456".to_owned(),
+            "key: is no text",
+        ),
+        (
+            with("adress = \"x\""),
+            "unknown key `adress`; did you mean `address`?",
+        ),
+        (
+            with("version = 3.4"),
+            "version: is no text, write it in quotes",
+        ),
         (with("version = \"4\""), "version: there is no version `4`"),
         (with("address = \"a:0\""), "address: `a:0` is no address"),
-        (with("address = \"a:1\"\nport = 2"), "port: the address has another one"),
+        (
+            with("address = \"a:1\"\nport = 2"),
+            "port: the address has another one",
+        ),
         (with("poll = \"1s\""), "poll: at least 5s, or off"),
         (with("poll = \"soon\""), "poll: `soon` is no duration"),
         (with("grace = \"99h\""), "grace: `99h` is no duration"),
         (with("refresh = [0]"), "refresh: is no array of numbers"),
         (with("dialect = \"welsh\""), "dialect: is none of"),
-        (with("points.x = \"a\""), "points.x: a data point has a number"),
-        (with("points.1 = 7"), "points.1: is neither a code nor a table"),
-        (with("points.1 = { code = \"a\" }"), "points.1: type: is missing"),
-        (with("points.1 = { code = \"a\", typ = \"Enum\" }"), "points.1: unknown key `typ`; did you mean `type`?"),
-        (with("points.1 = \"a\"\npoints.2 = \"a\""), "points.2: code a is that of data point 1"),
-        (with("parent = \"b\""), "cid: is missing beside parent"),
-        (with("cid = \"b\""), "key: a sub-device has that of its parent"),
-        ("[[device]]\nid = \"a\"\ncid = \"c\"".to_owned(), "parent: is missing beside cid"),
-        (format!("{}{}", with(""), with("")), "device 2, line 4: device a is there already, device 1, line 1"),
         (
-            format!("{}[[device]]\nid=\"b\"\nparent=\"a\"\ncid=\"c\"\n[[device]]\nid=\"d\"\nparent=\"b\"\ncid=\"e\"", with("")),
+            with("points.x = \"a\""),
+            "points.x: a data point has a number",
+        ),
+        (
+            with("points.1 = 7"),
+            "points.1: is neither a code nor a table",
+        ),
+        (
+            with("points.1 = { code = \"a\" }"),
+            "points.1: type: is missing",
+        ),
+        (
+            with("points.1 = { code = \"a\", typ = \"Enum\" }"),
+            "points.1: unknown key `typ`; did you mean `type`?",
+        ),
+        (
+            with("points.1 = \"a\"\npoints.2 = \"a\""),
+            "points.2: code a is that of data point 1",
+        ),
+        (with("parent = \"b\""), "cid: is missing beside parent"),
+        (
+            with("cid = \"b\""),
+            "key: a sub-device has that of its parent",
+        ),
+        (
+            "[[device]]\nid = \"a\"\ncid = \"c\"".to_owned(),
+            "parent: is missing beside cid",
+        ),
+        (
+            format!("{}{}", with(""), with("")),
+            "device 2, line 4: device a is there already, device 1, line 1",
+        ),
+        (
+            format!(
+                "{}[[device]]\nid=\"b\"\nparent=\"a\"\ncid=\"c\"\n[[device]]\nid=\"d\"\nparent=\"b\"\ncid=\"e\"",
+                with("")
+            ),
             "parent: device b is a sub-device itself",
         ),
         (
-            format!("{}[[device]]\nid=\"b\"\nparent=\"a\"\ncid=\"c\"\n[[device]]\nid=\"d\"\nparent=\"a\"\ncid=\"c\"", with("")),
+            format!(
+                "{}[[device]]\nid=\"b\"\nparent=\"a\"\ncid=\"c\"\n[[device]]\nid=\"d\"\nparent=\"a\"\ncid=\"c\"",
+                with("")
+            ),
             "cid: another sub-device of a has the same",
         ),
     ] {
         let found = toml(&text).unwrap_err();
-        assert!(found.starts_with("lan.toml: ") && found.contains(problem), "{text}: {found}");
+        assert!(
+            found.starts_with("lan.toml: ") && found.contains(problem),
+            "{text}: {found}"
+        );
         assert!(!found.contains(KEY) && !found.contains("g$h<"), "{found}");
     }
 }
@@ -224,24 +354,38 @@ fn a_device_in_two_files_is_said_and_a_readable_file_is_warned_about() {
         .iter()
         .map(|name| {
             let path = folder.path().join(name);
-            std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+            std::fs::File::create(&path)
+                .unwrap()
+                .write_all(text.as_bytes())
+                .unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
             path
         })
         .collect();
     let found = LanConfig::load(&paths).unwrap_err().to_string();
-    assert!(found.contains("device a is in ") && found.contains("two.toml: remove it from one"), "{found}");
+    assert!(
+        found.contains("device a is in ") && found.contains("two.toml: remove it from one"),
+        "{found}"
+    );
     let one = LanConfig::load(&paths[..1]).unwrap();
     assert!(one.warnings[0].contains("chmod 600"), "{:?}", one.warnings);
     std::fs::set_permissions(&paths[0], std::fs::Permissions::from_mode(0o600)).unwrap();
     assert!(LanConfig::load(&paths[..1]).unwrap().warnings.is_empty());
-    let missing = LanConfig::load(&[folder.path().join("none")]).unwrap_err().to_string();
+    let missing = LanConfig::load(&[folder.path().join("none")])
+        .unwrap_err()
+        .to_string();
     assert!(missing.contains("none: cannot be read"), "{missing}");
 }
 
 #[test]
 fn the_kind_of_a_file_is_seen_from_its_content() {
-    for (text, expected) in [("[{\"id\"", true), ("{", true), ("[[device]]", false), ("# a\n", false), ("[\n {", true)] {
+    for (text, expected) in [
+        ("[{\"id\"", true),
+        ("{", true),
+        ("[[device]]", false),
+        ("# a\n", false),
+        ("[\n {", true),
+    ] {
         assert_eq!(is_json(text, Path::new("devices")), expected, "{text}");
     }
 }

@@ -18,8 +18,8 @@ use crate::secret::LocalKey;
 const FILE_KEYS: [&str; 3] = ["device", "listen", "profiles"];
 /// The keys of a device.
 const DEVICE_KEYS: [&str; 14] = [
-    "id", "key", "version", "address", "port", "parent", "cid", "name", "category", "product", "poll",
-    "grace", "refresh", "points",
+    "id", "key", "version", "address", "port", "parent", "cid", "name", "category", "product",
+    "poll", "grace", "refresh", "points",
 ];
 /// Beside those.
 const DIALECT: &str = "dialect";
@@ -135,11 +135,17 @@ fn device(fields: &Table, place: &str) -> Result<Entry, String> {
         entry.grace = duration(grace).map_err(|problem| format!("grace: {problem}"))?;
     }
     if let Some(refresh) = fields.get("refresh") {
-        let numbers = refresh.as_array().ok_or("refresh: is no array of numbers")?;
+        let numbers = refresh
+            .as_array()
+            .ok_or("refresh: is no array of numbers")?;
         for number in numbers {
-            let number = number.as_integer().and_then(|number| u16::try_from(number).ok());
+            let number = number
+                .as_integer()
+                .and_then(|number| u16::try_from(number).ok());
             let number = number.filter(|number| *number > 0);
-            entry.refresh.push(number.ok_or("refresh: is no array of numbers from 1 to 65535")?);
+            entry
+                .refresh
+                .push(number.ok_or("refresh: is no array of numbers from 1 to 65535")?);
         }
     }
     if let Some(points) = fields.get("points") {
@@ -161,7 +167,8 @@ fn direct(fields: &Table) -> Result<Direct, String> {
         ),
     };
     let address = text(fields, "address")?.unwrap_or("auto");
-    let (host, mut port) = entry::address(address).map_err(|problem| format!("address: {problem}"))?;
+    let (host, mut port) =
+        entry::address(address).map_err(|problem| format!("address: {problem}"))?;
     if let Some(given) = fields.get("port") {
         let given = given.as_integer().and_then(|port| u16::try_from(port).ok());
         let given = given.filter(|port| *port != 0);
@@ -249,7 +256,12 @@ fn texts<'a>(fields: &'a Table, name: &str) -> Result<Vec<&'a str>, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{}` is no duration: write 30s or 2m", text.chars().take(20).collect::<String>());
+    let wrong = || {
+        format!(
+            "`{}` is no duration: write 30s or 2m",
+            text.chars().take(20).collect::<String>()
+        )
+    };
     let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| wrong())?;

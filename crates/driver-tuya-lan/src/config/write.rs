@@ -11,7 +11,9 @@ use crate::link::Dialect;
 /// Returns a configuration as the text of a file, which holds keys.
 pub fn to_toml(config: &LanConfig) -> Zeroizing<String> {
     let mut out = Zeroizing::new(String::with_capacity(config.devices.len() * 512));
-    out.push_str("# hearthgate gateway --tuya-lan FILE\n# It holds keys: readable by its owner alone.\n");
+    out.push_str(
+        "# hearthgate gateway --tuya-lan FILE\n# It holds keys: readable by its owner alone.\n",
+    );
     if !config.listen.is_empty() {
         let listen = config.listen.iter().map(|at| text(&at.to_string()));
         line(&mut out, "listen", &Value::Array(listen.collect()));
@@ -33,7 +35,11 @@ fn device_to_toml(device: &DeviceConfig, out: &mut String) {
             line(out, "key", &text(direct.key.text()));
             let version = direct.version.map_or("auto", |version| version.name());
             line(out, "version", &text(version));
-            line(out, "address", &text(direct.host.as_deref().unwrap_or("auto")));
+            line(
+                out,
+                "address",
+                &text(direct.host.as_deref().unwrap_or("auto")),
+            );
             if direct.port != DEFAULT_PORT {
                 line(out, "port", &Value::Integer(direct.port.into()));
             }
@@ -64,7 +70,10 @@ fn device_to_toml(device: &DeviceConfig, out: &mut String) {
         line(out, "grace", &time(device.grace));
     }
     if !device.refresh.is_empty() {
-        let numbers = device.refresh.iter().map(|number| Value::Integer((*number).into()));
+        let numbers = device
+            .refresh
+            .iter()
+            .map(|number| Value::Integer((*number).into()));
         line(out, "refresh", &Value::Array(numbers.collect()));
     }
     for (number, point) in device.points.points() {

@@ -96,7 +96,10 @@ impl Bench {
             self.now = self.now.max(due);
             let before = self.host.deadline();
             let actions = self.host.tick(self.now);
-            assert!(!actions.is_empty() || self.host.deadline() != before, "a timer that does nothing");
+            assert!(
+                !actions.is_empty() || self.host.deadline() != before,
+                "a timer that does nothing"
+            );
             self.done.extend(actions);
         }
         self.now = end;
@@ -111,7 +114,8 @@ impl Bench {
     }
 
     fn queries(&self) -> usize {
-        let is_query = |action: &&Action<u32>| matches!(action, Action::Send(Request::Query { .. }));
+        let is_query =
+            |action: &&Action<u32>| matches!(action, Action::Send(Request::Query { .. }));
         self.done.iter().filter(is_query).count()
     }
 
@@ -119,7 +123,9 @@ impl Bench {
         let mut all = Vec::new();
         for action in &self.done {
             match action {
-                Action::Report(changes) | Action::Succeed(changes, _) => all.extend(changes.clone()),
+                Action::Report(changes) | Action::Succeed(changes, _) => {
+                    all.extend(changes.clone());
+                }
                 _ => {}
             }
         }
@@ -163,7 +169,15 @@ fn a_device_is_online_with_its_whole_state_and_not_before() {
     assert!(bench.changes().is_empty());
     bench.frame(FrameKind::Answer, STATE);
     let changes = bench.changes();
-    let [Change::Upsert(device), Change::Online { online: true, readings, .. }] = changes.as_slice() else {
+    let [
+        Change::Upsert(device),
+        Change::Online {
+            online: true,
+            readings,
+            ..
+        },
+    ] = changes.as_slice()
+    else {
         panic!("{changes:?}")
     };
     assert!(!device.online() && device.schema().function("switch_1").is_some());
@@ -174,12 +188,18 @@ fn a_device_is_online_with_its_whole_state_and_not_before() {
 fn what_is_pushed_is_an_event_and_what_was_asked_only_where_it_differs() {
     let mut bench = Bench::online(PLUG);
     bench.frame(FrameKind::Report, r#"{"dps":{"1":true}}"#);
-    assert_eq!(bench.changes(), [state("plug", "switch_1", Value::from(true))]);
+    assert_eq!(
+        bench.changes(),
+        [state("plug", "switch_1", Value::from(true))]
+    );
     bench.done.clear();
     bench.frame(FrameKind::Answer, STATE);
     assert!(bench.done.is_empty());
     bench.frame(FrameKind::Answer, r#"{"dps":{"1":true,"19":1}}"#);
-    assert_eq!(bench.changes(), [state("plug", "cur_power", Value::from(1))]);
+    assert_eq!(
+        bench.changes(),
+        [state("plug", "cur_power", Value::from(1))]
+    );
 }
 
 #[test]
@@ -190,7 +210,9 @@ fn a_new_data_point_changes_the_device_first() {
     let [Change::Upsert(device), Change::State { .. }] = changes.as_slice() else {
         panic!("{changes:?}")
     };
-    assert!(device.online() && device.point("dp_101").is_some() && device.point("switch_1").is_some());
+    assert!(
+        device.online() && device.point("dp_101").is_some() && device.point("switch_1").is_some()
+    );
 }
 
 #[test]
@@ -215,7 +237,10 @@ fn a_write_succeeds_when_the_device_acknowledges_it() {
     assert_eq!(bench.outcome(1), None, "its report may come at once");
     bench.pass(Duration::from_millis(300));
     assert_eq!(bench.outcome(1).as_deref(), Some("ok"));
-    assert_eq!(bench.changes(), [state("plug", "switch_1", Value::from(false))]);
+    assert_eq!(
+        bench.changes(),
+        [state("plug", "switch_1", Value::from(false))]
+    );
 }
 
 #[test]
@@ -225,7 +250,10 @@ fn after_an_acknowledgement_the_device_has_the_last_word() {
     bench.frame(FrameKind::Taken, "");
     bench.frame(FrameKind::Report, r#"{"dps":{"1":true}}"#);
     assert_eq!(bench.outcome(1).as_deref(), Some("ok"));
-    assert_eq!(bench.changes(), [state("plug", "switch_1", Value::from(true))]);
+    assert_eq!(
+        bench.changes(),
+        [state("plug", "switch_1", Value::from(true))]
+    );
 }
 
 #[test]
@@ -287,8 +315,14 @@ fn writes_for_one_device_go_one_by_one() {
     }
     for ack in 1..=3 {
         assert_eq!(bench.writes().len(), ack);
-        bench.frame(FrameKind::Report, &format!(r#"{{"dps":{{"1":{}}}}}"#, ack % 2 == 0));
-        assert_eq!(bench.outcome(u32::try_from(ack).unwrap()).as_deref(), Some("ok"));
+        bench.frame(
+            FrameKind::Report,
+            &format!(r#"{{"dps":{{"1":{}}}}}"#, ack % 2 == 0),
+        );
+        assert_eq!(
+            bench.outcome(u32::try_from(ack).unwrap()).as_deref(),
+            Some("ok")
+        );
     }
 }
 
@@ -309,7 +343,10 @@ fn a_short_absence_is_not_said_and_only_what_differs_is() {
     bench.pass(Duration::from_secs(9));
     bench.up(Version::V34);
     bench.frame(FrameKind::Answer, r#"{"dps":{"1":false,"19":456}}"#);
-    assert_eq!(bench.changes(), [state("plug", "switch_1", Value::from(false))]);
+    assert_eq!(
+        bench.changes(),
+        [state("plug", "switch_1", Value::from(false))]
+    );
 }
 
 #[test]
@@ -337,11 +374,21 @@ fn a_long_absence_is_said_once_and_writes_are_refused() {
     bench.up(Version::V34);
     bench.frame(FrameKind::Answer, r#"{"dps":{"1":false}}"#);
     let changes = bench.changes();
-    let [Change::Online { online: true, readings, .. }] = changes.as_slice() else {
+    let [
+        Change::Online {
+            online: true,
+            readings,
+            ..
+        },
+    ] = changes.as_slice()
+    else {
         panic!("{changes:?}")
     };
     assert_eq!(readings.len(), 2, "with all values that are known");
-    assert!(bench.writes().is_empty(), "nothing is sent that was refused");
+    assert!(
+        bench.writes().is_empty(),
+        "nothing is sent that was refused"
+    );
 }
 
 #[test]
@@ -351,7 +398,10 @@ fn a_write_within_the_grace_time_waits_for_the_connection() {
     bench.order("plug", "switch_1", false, 1);
     bench.pass(Duration::from_secs(2));
     bench.up(Version::V33);
-    assert!(bench.writes().is_empty(), "it is not sure yet that we are understood");
+    assert!(
+        bench.writes().is_empty(),
+        "it is not sure yet that we are understood"
+    );
     bench.frame(FrameKind::Answer, STATE);
     assert_eq!(bench.writes().len(), 1);
     bench.frame(FrameKind::Report, r#"{"dps":{"1":false}}"#);
@@ -367,8 +417,15 @@ fn silence_and_nonsense_mean_that_key_or_version_are_wrong() {
     let mut bench = Bench::new(PLUG);
     bench.up(Version::V33);
     let body = vec![0x91, 0x02, 0xff];
-    let frame = Frame { kind: FrameKind::Answer, code: Some(0), body };
-    assert_eq!(bench.host.frame(bench.now, &frame), [Action::GiveUp(Cause::NotUnderstood)]);
+    let frame = Frame {
+        kind: FrameKind::Answer,
+        code: Some(0),
+        body,
+    };
+    assert_eq!(
+        bench.host.frame(bench.now, &frame),
+        [Action::GiveUp(Cause::NotUnderstood)]
+    );
     // Of a connection that has made sense, one frame that does not is no reason to end it.
     let mut bench = Bench::online(PLUG);
     assert!(bench.host.frame(bench.now, &frame).is_empty());
@@ -411,7 +468,9 @@ fn a_device_that_refuses_the_query_is_asked_by_number() {
     bench.coded(FrameKind::Answer, 1, "json obj data unvalid");
     assert_eq!(bench.gave_up(), Some(Cause::Device22));
     let mut bench = Bench::new(&PLUG.replace("category = \"cz\"", ""));
-    let mut actions = bench.host.up(bench.now, Version::V33, Dialect::Device22, false);
+    let mut actions = bench
+        .host
+        .up(bench.now, Version::V33, Dialect::Device22, false);
     let mut asked = Vec::new();
     for number in [1, 20, 101, 120] {
         let [Action::Send(Request::Query { numbers, .. })] = actions.as_slice() else {
@@ -427,7 +486,15 @@ fn a_device_that_refuses_the_query_is_asked_by_number() {
     let [Action::Report(changes)] = actions.as_slice() else {
         panic!("{actions:?}")
     };
-    let [Change::Upsert(_), Change::Online { online: true, readings, .. }] = changes.as_slice() else {
+    let [
+        Change::Upsert(_),
+        Change::Online {
+            online: true,
+            readings,
+            ..
+        },
+    ] = changes.as_slice()
+    else {
         panic!("{changes:?}")
     };
     assert_eq!(readings.len(), 4);
@@ -442,7 +509,11 @@ fn frames_find_their_sub_device() {
     assert!(bench.done.contains(&Action::Send(Request::SubDevices)));
     bench.frame(FrameKind::Answer, &of("c2", "true"));
     bench.frame(FrameKind::Report, &of("unheard", "true"));
-    let online: Vec<String> = bench.changes().iter().map(|change| change.device().to_string()).collect();
+    let online: Vec<String> = bench
+        .changes()
+        .iter()
+        .map(|change| change.device().to_string())
+        .collect();
     assert_eq!(online, ["two", "two"]);
     // A hub has no points of its own, mostly, and is in reach when it is understood.
     bench.coded(FrameKind::Answer, 1, "json obj data unvalid");
@@ -455,7 +526,10 @@ fn frames_find_their_sub_device() {
 #[test]
 fn a_hub_tells_which_sub_devices_are_in_reach() {
     let mut bench = Bench::online(&format!("{PLUG}{SUBS}"));
-    bench.frame(FrameKind::SubDevices, r#"{"data":{"online":["c2"],"offline":["c1"]}}"#);
+    bench.frame(
+        FrameKind::SubDevices,
+        r#"{"data":{"online":["c2"],"offline":["c1"]}}"#,
+    );
     bench.order("one", "switch_1", true, 1);
     bench.pass(Duration::from_secs(11));
     assert_eq!(bench.outcome(1).as_deref(), Some("device_offline"));
@@ -465,7 +539,10 @@ fn a_hub_tells_which_sub_devices_are_in_reach() {
     bench.frame(FrameKind::Report, &of("c1", "true"));
     assert_eq!(bench.queries(), 1, "a report may hold a part only");
     bench.frame(FrameKind::Answer, &of("c1", "true"));
-    assert!(matches!(bench.changes().last(), Some(Change::Online { online: true, .. })));
+    assert!(matches!(
+        bench.changes().last(),
+        Some(Change::Online { online: true, .. })
+    ));
 }
 
 #[test]
@@ -479,7 +556,10 @@ fn one_sub_device_does_not_delay_another() {
     bench.pass(Duration::from_secs(1));
     assert_eq!((bench.outcome(1), bench.outcome(2)), (None, None));
     bench.frame(FrameKind::Report, &of("c2", "true"));
-    assert_eq!((bench.outcome(1), bench.outcome(2).as_deref()), (None, Some("ok")));
+    assert_eq!(
+        (bench.outcome(1), bench.outcome(2).as_deref()),
+        (None, Some("ok"))
+    );
     bench.frame(FrameKind::Taken, "");
     bench.pass(Duration::from_secs(1));
     assert_eq!(bench.outcome(1).as_deref(), Some("ok"), "there is one left");

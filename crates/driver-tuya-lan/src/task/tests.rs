@@ -35,7 +35,9 @@ impl Connector for Network {
     fn open(&self, target: Target) -> Box<dyn Link> {
         let mut device = self.0.lock().unwrap();
         let (sender, events) = mpsc::channel(8);
-        device.dialled.push((target.host, target.version, Instant::now()));
+        device
+            .dialled
+            .push((target.host, target.version, Instant::now()));
         let first = match (device.is_on, device.version == target.version) {
             (false, _) => LinkEvent::Down(Cause::Unreachable("refused".to_owned())),
             (true, false) => LinkEvent::Down(Cause::NotUnderstood),
@@ -67,7 +69,11 @@ impl Link for FakeLink {
             _ => return Box::pin(async {}),
         };
         let body = STATE.to_vec();
-        let frame = LinkEvent::Frame(Frame { kind, code: Some(0), body });
+        let frame = LinkEvent::Frame(Frame {
+            kind,
+            code: Some(0),
+            body,
+        });
         Box::pin(async { self.sender.send(frame).await.unwrap() })
     }
 
@@ -105,7 +111,8 @@ struct Bench {
 
 impl Bench {
     fn start(version: Version, is_on: bool, more: &str) -> Self {
-        let text = format!("[[device]]\nid = \"d\"\nkey = \"0123456789abcdef\"\ngrace = \"10s\"\n{more}");
+        let text =
+            format!("[[device]]\nid = \"d\"\nkey = \"0123456789abcdef\"\ngrace = \"10s\"\n{more}");
         let mut config = LanConfig::parse(&text, Path::new("lan.toml")).unwrap();
         let device = config.devices.remove(0);
         let Reach::Direct(direct) = device.reach.clone() else {
@@ -200,9 +207,17 @@ async fn a_device_that_is_off_is_dialled_ever_more_rarely_and_comes_back() {
     bench.cut();
     bench.turned(false).await;
     tokio::time::sleep(Duration::from_secs(3600)).await;
-    let dialled: Vec<Instant> = bench.device().dialled.iter().map(|(_, _, at)| *at).collect();
+    let dialled: Vec<Instant> = bench
+        .device()
+        .dialled
+        .iter()
+        .map(|(_, _, at)| *at)
+        .collect();
     let waits: Vec<Duration> = dialled.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert!(waits.iter().all(|wait| *wait <= Duration::from_secs(60)), "{waits:?}");
+    assert!(
+        waits.iter().all(|wait| *wait <= Duration::from_secs(60)),
+        "{waits:?}"
+    );
     assert!((60..120).contains(&dialled.len()), "{}", dialled.len());
     bench.device().is_on = true;
     bench.turned(true).await;
@@ -233,7 +248,12 @@ async fn an_unknown_address_is_that_of_the_announcement() {
     assert!(bench.device().dialled.is_empty());
     bench.sight("192.0.2.7", Some(Version::V31));
     bench.turned(true).await;
-    let dialled: Vec<_> = bench.device().dialled.iter().map(|(at, version, _)| (at.clone(), *version)).collect();
+    let dialled: Vec<_> = bench
+        .device()
+        .dialled
+        .iter()
+        .map(|(at, version, _)| (at.clone(), *version))
+        .collect();
     assert_eq!(dialled, [("192.0.2.7".to_owned(), Version::V31)]);
     bench.end().await;
 }
@@ -251,12 +271,20 @@ async fn an_unknown_version_is_found_and_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wrong_key_is_not_dialled_like_mad() {
-    let bench = Bench::start(Version::V34, true, "address = \"192.0.2.1\"\nversion = \"3.5\"");
+    let bench = Bench::start(
+        Version::V34,
+        true,
+        "address = \"192.0.2.1\"\nversion = \"3.5\"",
+    );
     for _ in 0..600 {
         bench.sight("192.0.2.1", None);
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    assert!(bench.device().dialled.len() < 20, "{}", bench.device().dialled.len());
+    assert!(
+        bench.device().dialled.len() < 20,
+        "{}",
+        bench.device().dialled.len()
+    );
     bench.end().await;
 }
 
@@ -264,8 +292,16 @@ async fn a_wrong_key_is_not_dialled_like_mad() {
 async fn an_order_goes_out_and_its_effect_comes_back() {
     let mut bench = Bench::start(Version::V34, true, FIXED);
     bench.turned(true).await;
-    let order = |readings| Order { device: "d".into(), readings, ack: () };
-    bench.orders.send(order(vec![Reading::new("dp_1", Value::from(true))])).await.unwrap();
+    let order = |readings| Order {
+        device: "d".into(),
+        readings,
+        ack: (),
+    };
+    bench
+        .orders
+        .send(order(vec![Reading::new("dp_1", Value::from(true))]))
+        .await
+        .unwrap();
     let changes = bench.changes.recv().await.unwrap().unwrap();
     assert_eq!(changes.len(), 1);
     assert_eq!(bench.device().written, 1);
