@@ -31,6 +31,14 @@ async def test_wrong_key(device, serve_lan, run, tmp_path, version):
     assert plug.writes == []
 
 
+async def test_a_device_that_announces_its_version_is_tried_as_that_alone(device, run, tmp_path):
+    host = lan.address()
+    plug = device("3.5", key=lan.OTHER_KEY, host=host, discovery=True, discovery_addr=host)
+    wrong = write_list(tmp_path / "wrong.toml", f'listen = ["{host}:6667"]\n', plug.toml(key=lan.KEY, version="auto", address="auto", port=plug.port))
+    outcome = await run("lan", "try", plug.id, "--tuya-lan", wrong, "--timeout", "15s", patience=60)
+    outcome.must_exit(4).must_say("key: ", "none of the versions 3.5 with this key; it announces version 3.5")
+
+
 @tried("wrong version: said, and `lan try` names the right one")
 @pytest.mark.deadline(120)
 async def test_wrong_version(device, serve_lan, run, tmp_path, version):

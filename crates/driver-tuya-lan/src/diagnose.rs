@@ -168,17 +168,29 @@ impl Trial {
         &self.own
     }
 
-    /// Finds out how to talk to the device. Listens for its announcement for `patience` at most, where
-    /// its address is not configured.
+    /// Finds out how to talk to the device, and tells of each version before it is tried. Listens for the
+    /// device's announcement for `patience`.
     ///
     /// # Errors
     /// Says which of address, key and version is wrong.
-    pub async fn find(&mut self, patience: Duration) -> Result<Found, TryError> {
+    pub async fn find(
+        &mut self,
+        patience: Duration,
+        mut trying: impl FnMut(Version),
+    ) -> Result<Found, TryError> {
         let device = self.own.title();
-        let mut sighting = None;
+        // Where the address is known an announcement only helps: it may be that nobody can listen.
+        let mut ear = match Ear::open(self, patience) {
+            Ok(ear) => Some(ear),
+            Err(error) if self.direct.host.is_none() => return Err(error.into()),
+            Err(_) => None,
+        };
         if self.direct.host.is_none() {
-            sighting = self.hear(patience).await?;
-            let Some(sighting) = &sighting else {
+            let heard = match &mut ear {
+                Some(ear) => ear.wait().await,
+                None => None,
+            };
+            let Some(sighting) = heard else {
                 let seconds = patience.as_secs();
                 return Err(TryError::Unheard { device, seconds });
             };
@@ -187,14 +199,22 @@ impl Trial {
         let host = self.direct.host.clone().unwrap_or_default();
         let address = format!("{host} port {}", self.direct.port);
         let given = self.direct.version;
-        let mut versions: Vec<Version> = given.into_iter().collect();
-        versions.extend(sighting.as_ref().and_then(|sighting| sighting.version));
-        versions.extend(Version::LIKELY);
         let mut tried: Vec<Version> = Vec::new();
-        for version in versions {
-            if tried.contains(&version) {
-                continue;
-            }
+        loop {
+            let announced = ear.as_ref().and_then(Ear::version);
+            // A device that says what it speaks need not be asked for the rest.
+            let others = match announced {
+                Some(announced) => vec![announced],
+                None => Version::LIKELY.to_vec(),
+            };
+            let candidates = given.into_iter().chain(others);
+            let Some(version) = candidates
+                .into_iter()
+                .find(|version| !tried.contains(version))
+            else {
+                break;
+            };
+            trying(version);
             match self.attempt(version, &host).await {
                 Ok(dialect) => {
                     if let Some(given) = given.filter(|given| *given != version) {
@@ -210,8 +230,11 @@ impl Trial {
                     return Ok(Found { version, dialect });
                 }
                 Err(Cause::Unreachable(reason)) => {
-                    let elsewhere = self.hear(patience).await.ok().flatten();
-                    let elsewhere = elsewhere.map(|sighting| sighting.address);
+                    let heard = match &mut ear {
+                        Some(ear) => ear.wait().await,
+                        None => None,
+                    };
+                    let elsewhere = heard.map(|sighting| sighting.address);
                     return Err(TryError::Unreachable {
                         device,
                         address,
@@ -222,14 +245,11 @@ impl Trial {
                 Err(_) => tried.push(version),
             }
         }
-        if sighting.is_none() {
-            sighting = self.hear(patience).await.ok().flatten();
-        }
         Err(TryError::WrongKey {
             device,
             address,
             tried,
-            announced: sighting.and_then(|sighting| sighting.version),
+            announced: ear.as_ref().and_then(Ear::version),
         })
     }
 
@@ -308,29 +328,6 @@ impl Trial {
         ended
     }
 
-    /// Waits for the device's announcement.
-    async fn hear(&self, patience: Duration) -> Result<Option<Sighting>, TryError> {
-        let asks = self
-            .listen
-            .iter()
-            .any(|address| address.ip().is_unspecified());
-        let listener = Listener::bind(&self.listen)?;
-        let (sender, mut heard) = watch::channel(None);
-        let wanted = self.own.id.clone();
-        let listening = listener.run(asks, move |sighting| {
-            if sighting.id == wanted.as_str() {
-                sender.send_replace(Some(sighting));
-            }
-        });
-        tokio::select! {
-            _ = listening => {}
-            _ = heard.changed() => {}
-            () = tokio::time::sleep(patience) => {}
-        }
-        let sighting = heard.borrow().clone();
-        Ok(sighting)
-    }
-
     /// Connects for good and gives the devices as they are known without it, and what happens to them.
     /// It ends when the receiver is dropped.
     pub fn watch(self) -> (Vec<Device>, mpsc::Receiver<Vec<Change>>) {
@@ -360,6 +357,55 @@ impl Trial {
             }
         });
         (devices, changes)
+    }
+}
+
+/// Listens for the announcement of one device.
+struct Ear {
+    heard: watch::Receiver<Option<Sighting>>,
+    until: tokio::time::Instant,
+    listening: tokio::task::JoinHandle<()>,
+}
+
+impl Ear {
+    fn open(trial: &Trial, patience: Duration) -> Result<Self, ListenError> {
+        let asks = trial.listen.iter().any(|at| at.ip().is_unspecified());
+        let listener = Listener::bind(&trial.listen)?;
+        let (sender, heard) = watch::channel(None);
+        let wanted = trial.own.id.clone();
+        let listening = tokio::spawn(async move {
+            let note = |sighting: Sighting| {
+                if sighting.id == wanted.as_str() {
+                    sender.send_replace(Some(sighting));
+                }
+            };
+            if let Err(error) = listener.run(asks, note).await {
+                tracing::warn!("announcements are not heard: {error}");
+            }
+        });
+        Ok(Self {
+            heard,
+            until: tokio::time::Instant::now() + patience,
+            listening,
+        })
+    }
+
+    /// Returns what was heard, and waits for it until the patience ends.
+    async fn wait(&mut self) -> Option<Sighting> {
+        let heard = self.heard.wait_for(Option::is_some);
+        let heard = tokio::time::timeout_at(self.until, heard).await;
+        heard.ok()?.ok()?.clone()
+    }
+
+    /// Returns the version that the device announces, if it was heard.
+    fn version(&self) -> Option<Version> {
+        self.heard.borrow().as_ref()?.version
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.listening.abort();
     }
 }
 

@@ -48,8 +48,9 @@ enum LanCommand {
   hearthgate lan scan
   hearthgate lan scan --timeout 20s --json | jq -r '.[].id'
 
-Devices announce themselves every few seconds on UDP 6666 and 6667; some do so only when they are asked, by a broadcast to
-UDP 7000, which is done where it listens on all addresses. Announcements do not cross routers.")]
+Devices announce themselves every few seconds on UDP 6666 and 6667. Some do so only when asked, by
+a broadcast to UDP 7000, which is done where it listens on all addresses. Announcements do not
+cross routers.")]
 struct ScanArgs {
     /// Where to listen, UDP; repeatable [default: 0.0.0.0 on 6666, 6667 and 7000].
     #[arg(long, value_name = "ADDR:PORT")]
@@ -67,7 +68,8 @@ struct ScanArgs {
   hearthgate lan import devices.json
   hearthgate lan import devices.json --out lan.toml && hearthgate gateway --tuya-lan lan.toml
 
-Where keys come from: `pip install tinytuya && python -m tinytuya wizard` asks the vendor's cloud once and writes devices.json.")]
+Where keys come from: `pip install tinytuya && python -m tinytuya wizard` asks the vendor's cloud
+once and writes devices.json.")]
 struct ImportArgs {
     /// devices.json of `tinytuya wizard`, tuyadevices.json, or a TOML file of ours.
     #[arg(value_name = "FILE")]
@@ -85,8 +87,8 @@ struct ImportArgs {
   hearthgate lan try bf0123456789abcdefghij --tuya-lan lan.toml --once
   hearthgate lan try bf0123456789abcdefghij --key-file device.key --address 192.0.2.10
 
-Exit codes: 3 the address is wrong or the device is off, 4 the key or the version is wrong. A device takes few connections: end
-other programs that hold one."
+Exit codes: 3 the address is wrong or the device is off, 4 the key or the version is wrong. A
+device takes few connections: end other programs that hold one."
 )]
 struct TryArgs {
     /// The device's id.
@@ -263,7 +265,7 @@ async fn try_device(args: TryArgs) -> Result<(), Failure> {
     note(&format!("trying {title} ..."));
     let found = tokio::select! {
         _ = signals.next() => return Ok(()),
-        found = trial.find(args.timeout) => found?,
+        found = trial.find(args.timeout, |version| note(&format!("  as version {version}"))) => found?,
     };
     note(&format!(
         "address, key and version are right: {title} speaks version {}",
