@@ -48,6 +48,38 @@ async def test_write(device, serve_lan, command, version):
         assert profiles.values_of(status[0])["countdown_1"] == 30
 
 
+@tried("all types both ways: Boolean, Integer, Enum, String, Raw, Bitmap, Json in a string, colours as objects")
+async def test_types(device, serve_lan, version):
+    held = {"20": True, "21": "white", "22": 500, "24": "014a03e803a9", "101": '{"a": [1]}', "102": "AAECA/8=", "103": 5, "104": "ä \"b\""}
+    lamp = device(version, held)
+    declared = lamp.toml(category="dj") + "".join(
+        f"points.{number} = {{ code = '{code}', type = '{kind}', values = '{values}' }}\n"
+        for number, code, kind, values in (
+            (101, "scene", "Json", "{}"), (102, "raw", "Raw", '{"maxlen":8}'), (103, "fault", "Bitmap", '{"label":["a","b","c"]}'),
+            (104, "note", "String", '{"maxlen":16}'),
+        )
+    )  # fmt: skip
+    gateway = serve_lan(declared)
+    async with gateway.connect() as session:
+        values = await online(session, lamp.id)
+        assert values == {
+            "switch_led": True, "work_mode": "white", "bright_value_v2": 500, "colour_data_v2": {"h": 330, "s": 1000, "v": 937},
+            "scene": '{"a": [1]}', "raw": "AAECA/8=", "fault": 5, "note": 'ä "b"',
+        }  # fmt: skip
+        wanted = {
+            "switch_led": (False, "20", False), "work_mode": ("colour", "21", "colour"), "bright_value_v2": (10, "22", 10),
+            "colour_data_v2": ({"h": 1, "s": 2, "v": 3}, "24", "000100020003"), "scene": ({"b": {}}, "101", '{"b":{}}'),
+            "raw": ("/w==", "102", "/w=="), "fault": (2, "103", 2), "note": ("ℎ'", "104", "ℎ'"),
+        }  # fmt: skip
+        for code, (value, number, held) in wanted.items():
+            assert (await session.set(lamp.id, **{code: value}))["success"] is True, code
+            assert lamp.dps[number] == held and type(lamp.dps[number]) is type(held), code
+        refused = await session.set(lamp.id, work_mode="disco")
+        assert refused["error"]["code"] == "invalid_value" and lamp.dps["21"] == "colour"
+        now = profiles.values_of(await session.status(lamp.id))
+        assert now["colour_data_v2"] == {"h": 1, "s": 2, "v": 3} and now["note"] == "ℎ'" and now["fault"] == 2
+
+
 @tried("push: what a device reports by itself is an event, equal values too")
 async def test_push(device, serve_lan, version):
     plug = device(version)

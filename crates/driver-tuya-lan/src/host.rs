@@ -153,6 +153,8 @@ impl<A> Host<A> {
                     FrameKind::Answer => News::Asked,
                     // Where data points are named the answer looks like a report or a write's.
                     _ if dialect == Dialect::Device22 && unit.is_asking() => News::Asked,
+                    // That of a write that was given up: it says what the device has, and no more.
+                    FrameKind::Taken if self.late.pop_front().is_some() => News::Pushed,
                     FrameKind::Taken if unit.is_unacknowledged() => {
                         unit.acknowledge(now);
                         News::Written

@@ -293,6 +293,30 @@ fn a_late_acknowledgement_is_not_that_of_the_next_write() {
 }
 
 #[test]
+fn a_late_answer_with_the_old_value_is_not_that_of_the_next_write() {
+    let mut bench = Bench::online(PLUG);
+    bench.order("plug", "switch_1", false, 1);
+    bench.pass(WRITE_TIMEOUT);
+    bench.order("plug", "switch_1", true, 2);
+    bench.frame(FrameKind::Taken, r#"{"dps":{"1":false}}"#);
+    assert_eq!(bench.outcome(2), None);
+    bench.frame(FrameKind::Taken, r#"{"dps":{"1":true}}"#);
+    assert_eq!(bench.outcome(2).as_deref(), Some("ok"));
+}
+
+#[test]
+fn a_write_whose_time_is_over_is_not_sent_when_its_turn_comes() {
+    let mut bench = Bench::online(PLUG);
+    bench.order("plug", "switch_1", false, 1);
+    bench.order("plug", "switch_1", true, 2);
+    // A frame comes before the timer is served.
+    bench.now += WRITE_TIMEOUT;
+    bench.frame(FrameKind::Report, r#"{"dps":{"1":false}}"#);
+    assert_eq!(bench.outcome(2).as_deref(), Some("timeout"));
+    assert_eq!(bench.writes().len(), 1);
+}
+
+#[test]
 fn a_refusal_is_said_in_the_words_of_the_device() {
     let mut bench = Bench::online(PLUG);
     bench.order("plug", "switch_1", false, 1);
