@@ -111,7 +111,7 @@ impl<A> Unit<A> {
             forms: HashMap::new(),
             values: BTreeMap::new(),
             grew: false,
-            // A little off, always in the same way, so that a hundred devices are not asked at once.
+            // A little off, so that a hundred devices are not asked at the same moment.
             poll: config
                 .poll
                 .map(|poll| poll.mul_f64(fastrand::f64().mul_add(0.1, 1.0))),
