@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from harness import program, system
+from harness import lan, program, system
 from harness.files import KEY_TEXT, write_key, write_profiles
+from harness.lan import WifiDevice
 from harness.program import Outcome, Running, RunningGateway
 from reference import crypto, profiles, wire
 from reference.crypto import Options
@@ -169,6 +170,37 @@ def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
         print(text)
 
     return tell
+
+
+@pytest.fixture
+def device() -> Iterator[Callable[..., WifiDevice]]:
+    """Starts Wi-Fi devices, and ends them with the test."""
+    lan.quiet()
+    started: list[WifiDevice] = []
+
+    def start(*arguments: Any, kind: type[WifiDevice] = WifiDevice, **more: Any) -> WifiDevice:
+        started.append(kind(*arguments, **more))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+@pytest.fixture
+def serve_lan(spawn: Callable[..., Running], key_file: Path, tmp_path: Path) -> Callable[..., RunningGateway]:
+    """Starts a gateway that serves a list of Wi-Fi devices, made of these parts, and what else it is given."""
+
+    def start(*parts: str, more: tuple[str | Path, ...] = ()) -> RunningGateway:
+        listed = lan.write_list(tmp_path / "lan.toml", *parts)
+        process = spawn(
+            "gateway", "--listen", "127.0.0.1:0", "--tuya-lan", listed, "--key-file", write_key(key_file, KEY_TEXT), "--state", "none",
+            "--no-advertise", *more,
+        )  # fmt: skip
+        found = process.wait_for_log(program.LISTENS)
+        return RunningGateway(process, found[1], int(found[2]), crypto.parse_key(KEY_TEXT), Options(), listed)
+
+    return start
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -12,7 +12,7 @@ use hearthgate_client::{DiscoveryOptions, Endpoint, EndpointError};
 use hearthgate_protocol::limits::DEFAULT_PORT;
 use hearthgate_protocol::variants::{KeyForm, Padding, Proof, ProofOver, Variants, Wire};
 
-use crate::commands::{DoctorArgs, GatewaysArgs, RecordArgs};
+use crate::commands::{DoctorArgs, GatewaysArgs, LanArgs, RecordArgs};
 use crate::duration;
 use crate::limits::LimitOptions;
 use crate::tls::{ServeOptions, TlsOptions};
@@ -81,6 +81,8 @@ pub(crate) enum Command {
     Doctor(Box<DoctorArgs>),
     /// Writes device profiles and a transcript of a live gateway
     Record(Box<RecordArgs>),
+    /// Finds, imports and tries Tuya Wi-Fi devices, which `gateway --tuya-lan` serves
+    Lan(Box<LanArgs>),
     /// Keeps the known gateways: names, keys, addresses
     Gateways(Box<GatewaysArgs>),
     /// Lists the devices of a gateway
@@ -221,6 +223,7 @@ pub(crate) struct DemoArgs {
 #[command(after_help = "Examples:
   hearthgate gateway --devices profiles/
   hearthgate gateway --devices profiles/ --listen 0.0.0.0:8433 --key-file gateway.key
+  hearthgate gateway --tuya-lan devices.json
   hearthgate gateway --devices profiles/ --tls
   hearthgate gateway --devices profiles/ --dialect 2023 --key-file openapi.key
   hearthgate gateway --config gateway.toml --check-config
@@ -240,6 +243,9 @@ pub(crate) struct GatewayArgs {
     /// Device profiles: files, or folders whose *.json files are watched.
     #[arg(long, value_name = "DIR|FILE", num_args = 1..)]
     pub(crate) devices: Vec<PathBuf>,
+    /// Tuya Wi-Fi devices: a file of `hearthgate lan import`, or devices.json of `tinytuya wizard`; repeatable.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tuya_lan: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) replay: ReplayArgs,
     /// The file that holds the device key; `-` for standard input.
@@ -495,4 +501,16 @@ fn default_discovery() -> String {
     let listen = DiscoveryOptions::default().listen;
     let texts: Vec<String> = listen.iter().map(ToString::to_string).collect();
     texts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn no_command_contradicts_itself() {
+        Cli::command().debug_assert();
+    }
 }

@@ -16,9 +16,10 @@ use crate::tls::ServeOptions;
 pub(crate) const EXAMPLE: &str = include_str!("config.example.toml");
 
 /// The names of all options.
-const KEYS: [&str; 30] = [
+const KEYS: [&str; 31] = [
     "listen",
     "devices",
+    "tuya_lan",
     "replay",
     "speed",
     "repeat",
@@ -54,6 +55,7 @@ const KEYS: [&str; 30] = [
 struct File {
     listen: Option<String>,
     devices: Vec<PathBuf>,
+    tuya_lan: Vec<PathBuf>,
     replay: Option<PathBuf>,
     speed: Option<f64>,
     repeat: bool,
@@ -157,6 +159,11 @@ fn merge(args: GatewayArgs, text: &str, folder: &Path) -> Result<GatewayArgs, St
             file.devices.into_iter().map(beside).collect()
         } else {
             args.devices
+        },
+        tuya_lan: if args.tuya_lan.is_empty() {
+            file.tuya_lan.into_iter().map(beside).collect()
+        } else {
+            args.tuya_lan
         },
         replay: ReplayArgs {
             speed: match (args.replay.speed, file.speed) {

@@ -6,6 +6,7 @@ mod discover;
 mod doctor;
 mod gateway;
 mod gateways;
+mod lan;
 mod read;
 mod record;
 mod set;
@@ -21,6 +22,7 @@ use hearthgate_client::{Client, ClientError, Feed};
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use gateway::refused;
 pub(crate) use gateways::GatewaysArgs;
+pub(crate) use lan::LanArgs;
 pub(crate) use record::RecordArgs;
 
 use crate::args::{Cli, Command, GatewayOptions};
@@ -43,6 +45,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Discover(args) => in_runtime(discover::run(args)),
         Command::Doctor(args) => in_runtime(doctor::run(*args)),
         Command::Record(args) => in_runtime(record::run(*args)),
+        Command::Lan(args) => in_runtime(lan::run(*args)),
         Command::Gateways(args) => gateways::run(*args),
         Command::Devices(args) => in_runtime(read::devices(args)),
         Command::Schema(args) => in_runtime(read::schema(args)),
