@@ -100,7 +100,7 @@ struct TryArgs {
     /// The file that holds the device's local key, in place of a list's; `-` for standard input.
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// HOST[:PORT], in place of a list's; `auto` waits for the device's announcement.
+    /// `HOST` or `HOST:PORT`, in place of a list's; `auto` waits for the device's announcement.
     #[arg(long, value_name = "ADDRESS")]
     address: Option<String>,
     /// 3.1, 3.2, 3.3, 3.4, 3.5, or `auto` to try all of them; in place of a list's.
