@@ -1,6 +1,9 @@
 //! What Home Assistant sends, and what is written to the device.
 
-#![expect(clippy::unwrap_used, reason = "what should be refused and is not has failed the test")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "what should be refused and is not has failed the test"
+)]
 
 mod support;
 
