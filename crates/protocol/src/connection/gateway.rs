@@ -274,10 +274,11 @@ impl GatewayConnection {
     /// Opens the session that was claimed with a right access token: [`GatewayEvent::Authenticated`]
     /// follows. Does nothing where none was claimed.
     pub fn admit(&mut self) {
-        let Phase::Claimed(claimed) = std::mem::replace(&mut self.phase, Phase::Ready) else {
-            return self.end(Ended::Lost);
+        let Phase::Claimed(claimed) = &mut self.phase else {
+            return;
         };
-        let (opening, rest) = *claimed;
+        let (opening, rest) = std::mem::take(&mut **claimed);
+        self.phase = Phase::Ready;
         if self.is_elsewhere(&opening.path) {
             return self.not_found();
         }
