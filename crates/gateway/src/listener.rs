@@ -12,14 +12,17 @@ use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::limits::SessionLimits;
 use crate::registry::Registry;
 use crate::session;
 use crate::throttle::Throttle;
 
+/// How often it is looked whether the log is to be told of failures.
+const LOOK: Duration = Duration::from_secs(5);
 /// The pause after the system could not accept, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -196,6 +199,8 @@ pub(crate) async fn run(
     admission: Arc<Admission>,
 ) {
     let mut sessions = JoinSet::new();
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
@@ -203,6 +208,12 @@ pub(crate) async fn run(
             Some(ended) = sessions.join_next(), if !sessions.is_empty() => {
                 if let Err(fault) = ended {
                     error!("a session ended by a bug: {fault}");
+                }
+            }
+            _ = look.tick() => {
+                let overdue = admission.throttle.lock().overdue(session::now());
+                for (peer, count) in overdue {
+                    info!(%peer, count, "failed handshakes since the last line");
                 }
             }
             accepted = listener.accept() => match accepted {
