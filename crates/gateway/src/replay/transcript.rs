@@ -194,7 +194,7 @@ pub(super) fn scan(path: &Path) -> Result<Scan, ReplayError> {
                 match event.kind {
                     EventKind::RegistryUpdated { device, state: 0 } => {
                         if let Some(newcomer) = open.remove(&device) {
-                            scan.describe(device, newcomer, true, Vec::new());
+                            scan.describe(&device, newcomer, true, &[]);
                         }
                     }
                     EventKind::RegistryUpdated { device, .. } if kept < DESCRIBED_MAX => {
@@ -223,7 +223,7 @@ pub(super) fn scan(path: &Path) -> Result<Scan, ReplayError> {
                 }
                 for entry in parse_statuses(&result).unwrap_or_default() {
                     if let Some(newcomer) = open.remove(&entry.device) {
-                        scan.describe(entry.device, newcomer, entry.online, entry.readings);
+                        scan.describe(&entry.device, newcomer, entry.online, &entry.readings);
                     }
                 }
             }
@@ -231,7 +231,7 @@ pub(super) fn scan(path: &Path) -> Result<Scan, ReplayError> {
         }
     }
     for (device, newcomer) in open {
-        scan.describe(device, newcomer, true, Vec::new());
+        scan.describe(&device, newcomer, true, &[]);
     }
     Ok(scan)
 }
@@ -247,7 +247,7 @@ struct Newcomer {
 impl Scan {
     /// Takes note of what a device was each time that it came or changed. It was read somewhat later:
     /// what events said in between is told by them again. One that was never read declares nothing.
-    fn describe(&mut self, id: DeviceId, newcomer: Newcomer, online: bool, readings: Vec<Reading>) {
+    fn describe(&mut self, id: &DeviceId, newcomer: Newcomer, online: bool, readings: &[Reading]) {
         let schema = newcomer.schema;
         let schema = Arc::new(schema.unwrap_or_else(|| Schema::new("", Vec::new(), Vec::new())));
         let descriptions = self.described.entry(id.clone()).or_default();
