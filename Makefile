@@ -10,7 +10,7 @@ CARGO_FUZZ_VERSION := 0.13.2
 export HEARTHGATE_BIN := $(CURDIR)/target/debug/hearthgate
 
 .DEFAULT_GOAL := help
-.PHONY: help check test demo fmt clippy docs deny unit e2e fuzz fuzz-check
+.PHONY: help check test demo fmt clippy docs deny unit simulate e2e fuzz fuzz-check
 
 help: ## Lists the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ unit: ## All Rust tests: with nextest where it is installed, doc tests besides
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		cargo nextest run --workspace --locked && cargo test --workspace --locked --doc --quiet; \
 	else cargo test --workspace --locked; fi
+
+simulate: ## Thousands of seeded runs of the simulation, optimised
+	cargo test --release --locked -p hearthgate-testkit --test simulation -- --nocapture
 
 e2e: $(VENV)/ready ## The independent second implementation against the binary
 	cargo build --locked --bin hearthgate

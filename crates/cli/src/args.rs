@@ -304,10 +304,10 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "DIR|FILE")]
     pub(crate) replay: Option<PathBuf>,
     /// How many times as fast as it was recorded [default: 1].
-    #[arg(long, value_name = "FACTOR", requires = "replay", value_parser = speed)]
+    #[arg(long, value_name = "FACTOR", value_parser = speed)]
     pub(crate) speed: Option<f64>,
     /// Plays the recording again and again; otherwise the devices stay as its last event left them.
-    #[arg(long, requires = "replay")]
+    #[arg(long)]
     pub(crate) repeat: bool,
 }
 

@@ -14,10 +14,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::timeout_at;
+use tokio::time::{MissedTickBehavior, timeout_at};
 use tokio_rustls::{Accept, TlsAcceptor};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::limits::SessionLimits;
 use crate::once_a_minute::OnceAMinute;
@@ -26,6 +26,8 @@ use crate::session;
 use crate::throttle::Throttle;
 use crate::tokens::TokenBook;
 
+/// How often it is looked whether the log is to be told of failures.
+const LOOK: Duration = Duration::from_secs(5);
 /// The pause after the system could not accept, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -217,6 +219,8 @@ pub(crate) async fn run(
 ) {
     let mut sessions = JoinSet::new();
     let mut failures = OnceAMinute::default();
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
@@ -224,6 +228,12 @@ pub(crate) async fn run(
             Some(ended) = sessions.join_next(), if !sessions.is_empty() => {
                 if let Err(fault) = ended {
                     error!("a session ended by a bug: {fault}");
+                }
+            }
+            _ = look.tick() => {
+                let overdue = admission.throttle.lock().overdue(session::now());
+                for (peer, count) in overdue {
+                    info!(%peer, count, "failed handshakes since the last line");
                 }
             }
             accepted = listener.accept() => match accepted {

@@ -10,9 +10,10 @@ mod transcript;
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use hearthgate_protocol::model::{Change, Device, DeviceId, Home, Reading, Source, Stamp};
+use hearthgate_protocol::model::{Change, Device, DeviceId, Home, Reading, Schema, Source, Stamp};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -280,13 +281,13 @@ impl Replay {
                 let told = described.get_mut(&device).and_then(VecDeque::pop_front);
                 let known = || self.home.device(device.as_str()).cloned();
                 let first = || self.initial.iter().find(|it| *it.id() == device).cloned();
-                match told.or_else(known).or_else(first) {
-                    Some(device) => Some(Change::Upsert(confirmed(&device))),
-                    None => {
-                        warn!(%device, "the recording does not tell what was added: left out");
-                        None
-                    }
-                }
+                // One of which the recording tells nothing declares nothing; its events are told.
+                let bare = || {
+                    let schema = Schema::new("", Vec::new(), Vec::new());
+                    Device::new(device.clone(), Arc::new(schema), true, [], stamp())
+                };
+                let device = told.or_else(known).or_else(first).unwrap_or_else(bare);
+                Some(Change::Upsert(confirmed(&device)))
             }
             EventKind::Other { .. } => None,
         }
@@ -335,7 +336,7 @@ fn confirmed(device: &Device) -> Device {
         .points()
         .iter()
         .map(|point| Reading::new(point.code.clone(), point.value.clone()));
-    let schema = std::sync::Arc::clone(device.schema());
+    let schema = Arc::clone(device.schema());
     Device::new(
         device.id().clone(),
         schema,

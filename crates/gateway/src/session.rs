@@ -26,7 +26,8 @@ use tokio::sync::watch;
 use tracing::{debug, info};
 
 use self::pace::{Pace, Standing, Verdict};
-use self::socket::{Socket, lend_output, now, take_output_back};
+pub(crate) use self::socket::now;
+use self::socket::{Socket, lend_output, take_output_back};
 use crate::backlog::Backlog;
 use crate::event_log::{Position, Unread};
 use crate::limits::Rate;

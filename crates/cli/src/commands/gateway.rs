@@ -128,6 +128,11 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
 /// Reads the recording that is to be played, if there is one.
 fn replay(args: &GatewayArgs) -> Result<Option<Replay>, Failure> {
     let Some(path) = &args.replay.replay else {
+        if args.replay.speed.is_some() || args.replay.repeat {
+            return Err(Failure::usage(
+                "speed and repeat are those of a recording: name it with --replay",
+            ));
+        }
         return Ok(None);
     };
     let options = ReplayOptions {

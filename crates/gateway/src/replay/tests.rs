@@ -169,7 +169,12 @@ async fn a_device_that_came_is_what_was_read_of_it_then() {
     assert_eq!((device.id().as_str(), device.online()), ("b", false));
     assert_eq!(device.schema().category(), "cz");
     assert_eq!(device.point("power").unwrap().value, Value::from(7));
-    // One that nothing more is known of is told as it is; one that was never read is left out.
+    // One that was never read declares nothing; one that nothing more is known of is told as it is.
+    let (_, changes) = played.next().await;
+    let [Change::Upsert(unread)] = changes.as_slice() else {
+        panic!("{changes:?}")
+    };
+    assert_eq!((unread.id().as_str(), unread.points().len()), ("unread", 0));
     assert!(
         matches!(played.next().await.1.as_slice(), [Change::Upsert(a)] if a.id().as_str() == "a")
     );

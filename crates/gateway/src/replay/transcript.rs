@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hearthgate_protocol::limits::MESSAGE_MAX_CLIENT;
-use hearthgate_protocol::model::{Device, DeviceId, Schema};
+use hearthgate_protocol::model::{Device, DeviceId, Reading, Schema};
 use hearthgate_protocol::wire::{
     EventKind, FromGateway, decode_from_gateway, parse_schemas, parse_statuses,
 };
@@ -184,8 +184,7 @@ impl Transcript {
 pub(super) fn scan(path: &Path) -> Result<Scan, ReplayError> {
     let (mut transcript, _) = Transcript::open(path)?;
     let mut scan = Scan::default();
-    // Devices that came or changed, how often, and what they declare as far as it was read since.
-    let mut open: HashMap<DeviceId, (usize, Option<Schema>)> = HashMap::new();
+    let mut open: HashMap<DeviceId, Newcomer> = HashMap::new();
     let mut kept = 0;
     while let Some((at, message)) = transcript.message()? {
         match message {
@@ -194,10 +193,19 @@ pub(super) fn scan(path: &Path) -> Result<Scan, ReplayError> {
                 scan.length = scan.length.max(at);
                 match event.kind {
                     EventKind::RegistryUpdated { device, state: 0 } => {
-                        open.remove(&device);
+                        if let Some(newcomer) = open.remove(&device) {
+                            scan.describe(&device, newcomer, true, &[]);
+                        }
                     }
                     EventKind::RegistryUpdated { device, .. } if kept < DESCRIBED_MAX => {
-                        open.entry(device).or_default().0 += 1;
+                        kept += 1;
+                        open.entry(device).or_default().told.push(None);
+                    }
+                    EventKind::OnlineUpdated { device, online, .. } => {
+                        let told = open.get_mut(&device).map(|newcomer| &mut newcomer.told);
+                        for before in told.into_iter().flatten() {
+                            before.get_or_insert(!online);
+                        }
                     }
                     _ => {}
                 }
@@ -207,29 +215,47 @@ pub(super) fn scan(path: &Path) -> Result<Scan, ReplayError> {
                 ..
             } if !open.is_empty() => {
                 for entry in parse_schemas(&result).unwrap_or_default() {
-                    if let Some((_, schema)) = open.get_mut(&entry.device)
-                        && !(entry.schema.functions().is_empty()
-                            && entry.schema.statuses().is_empty())
-                    {
-                        *schema = Some(entry.schema);
+                    let declares =
+                        !entry.schema.functions().is_empty() || !entry.schema.statuses().is_empty();
+                    if let Some(newcomer) = open.get_mut(&entry.device).filter(|_| declares) {
+                        newcomer.schema = Some(entry.schema);
                     }
                 }
                 for entry in parse_statuses(&result).unwrap_or_default() {
-                    if let Some((_, Some(_))) = open.get(&entry.device)
-                        && let Some((count, Some(schema))) = open.remove(&entry.device)
-                    {
-                        let id = entry.device.clone();
-                        let schema = Arc::new(schema);
-                        let device =
-                            Device::new(id.clone(), schema, entry.online, entry.readings, stamp());
-                        let descriptions = scan.described.entry(id).or_default();
-                        descriptions.extend(std::iter::repeat_n(device, count));
-                        kept += count;
+                    if let Some(newcomer) = open.remove(&entry.device) {
+                        scan.describe(&entry.device, newcomer, entry.online, &entry.readings);
                     }
                 }
             }
             _ => {}
         }
     }
+    for (device, newcomer) in open {
+        scan.describe(&device, newcomer, true, &[]);
+    }
     Ok(scan)
+}
+
+/// A device that came or changed and was not read since.
+#[derive(Debug, Default)]
+struct Newcomer {
+    /// For each time that it was told: whether it was in reach then, if a later event says so.
+    told: Vec<Option<bool>>,
+    schema: Option<Schema>,
+}
+
+impl Scan {
+    /// Takes note of what a device was each time that it came or changed. It was read somewhat later:
+    /// what events said in between is told by them again. One that was never read declares nothing.
+    fn describe(&mut self, id: &DeviceId, newcomer: Newcomer, online: bool, readings: &[Reading]) {
+        let schema = newcomer.schema;
+        let schema = Arc::new(schema.unwrap_or_else(|| Schema::new("", Vec::new(), Vec::new())));
+        let descriptions = self.described.entry(id.clone()).or_default();
+        for told in newcomer.told {
+            let online = told.unwrap_or(online);
+            let (id, schema) = (id.clone(), Arc::clone(&schema));
+            let device = Device::new(id, schema, online, readings.iter().cloned(), stamp());
+            descriptions.push_back(device);
+        }
+    }
 }

@@ -49,6 +49,9 @@ struct Plan {
     steps: u32,
     /// Whether each gateway has a client of its own besides the hub.
     clients: bool,
+    /// Whether there are 200 devices, which are read in slices, and of which one or another says
+    /// something all the time.
+    full: bool,
     /// Whether there is more to read than any queue holds, and subscribers that do not read.
     flood: bool,
 }
@@ -58,7 +61,11 @@ impl Plan {
         // A full house is slow to simulate, a small one finds as much: each has its share.
         let full = seed % 50 == 7;
         let flood = seed % 250 == 11;
-        let sites = if flood { 1 } else { random.u16(1..=3) };
+        let sites = if flood {
+            1
+        } else {
+            random.u16(1..=if full { 2 } else { 3 })
+        };
         Self {
             sites,
             devices: if full {
@@ -73,6 +80,7 @@ impl Plan {
             },
             steps: random.u32(15..40),
             clients: flood || random.u32(0..3) == 0,
+            full,
             flood,
         }
     }
@@ -268,7 +276,13 @@ impl World {
         let until = Instant::now() + pause;
         while Instant::now() < until {
             let rest = until.saturating_duration_since(Instant::now());
-            sleep(rest.min(Duration::from_secs(1))).await;
+            if self.plan.full {
+                let site = self.random.usize(0..self.sites.len());
+                self.sites[site].live(1, &mut self.presses).await;
+                sleep(rest.min(Duration::from_millis(20))).await;
+            } else {
+                sleep(rest.min(Duration::from_secs(1))).await;
+            }
             self.keep_dates();
         }
         Ok(())
