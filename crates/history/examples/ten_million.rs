@@ -1,5 +1,6 @@
 //! Builds a history of ten million changes and asks it what people ask: how long writing and each question
-//! take. Run by hand: `cargo run --release -p hearthgate-history --example ten_million [ROWS]`.
+//! take. Run by hand: `cargo run --release -p hearthgate-history --example ten_million [ROWS [FILE]]`;
+//! a FILE is kept.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -23,7 +24,8 @@ fn main() {
         .nth(1)
         .map_or(10_000_000, |it| it.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let options = HistoryOptions::new(folder.path().join("history.db"));
+    let path = std::env::args().nth(2).map(Into::into);
+    let options = HistoryOptions::new(path.unwrap_or(folder.path().join("history.db")));
     let mut filler = Filler::open(&options.path).unwrap();
     let begin = Instant::now();
     let mut written = 0;
