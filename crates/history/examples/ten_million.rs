@@ -16,6 +16,8 @@ use hearthgate_protocol::model::Timestamp;
 /// Devices with one thermometer each, and how often it changes.
 const SERIES: i64 = 1_000;
 const EVERY: i64 = 60_000;
+/// Changes of one transaction: far more than a hub has in a second, so that the file is soon there.
+const TOGETHER: i64 = 200_000;
 const START: i64 = 1_700_000_000_000;
 const DAY: i64 = 86_400_000;
 
@@ -30,7 +32,7 @@ fn main() {
     let begin = Instant::now();
     let mut written = 0;
     while written < rows {
-        let part = (rows - written).min(5_000);
+        let part = (rows - written).min(TOGETHER);
         filler.commit((written..written + part).map(|n| {
             let at = START + n / SERIES * EVERY + n % SERIES * 50;
             (n % SERIES + 1, at, 200 + n * 7919 % 97)
