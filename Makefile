@@ -5,6 +5,7 @@ TOOLS := target/tools
 VENV := target/venv
 PYTHON ?= python3
 CARGO_DENY_VERSION := 0.20.2
+CARGO_FUZZ_VERSION := 0.13.2
 # Loopback only, and nothing of the user's own environment.
 export HEARTHGATE_BIN := $(CURDIR)/target/debug/hearthgate
 
@@ -57,14 +58,16 @@ fuzz-check: ## Compiles the fuzz targets and replays their corpus
 	CARGO_TARGET_DIR=target/fuzz cargo check --manifest-path fuzz/Cargo.toml --all-features --locked --quiet
 	CARGO_TARGET_DIR=target/fuzz cargo test --manifest-path fuzz/Cargo.toml --locked --quiet
 
-fuzz: $(TOOLS)/bin/cargo-fuzz ## Runs each fuzz target for a minute
+fuzz: $(TOOLS)/bin/cargo-fuzz ## Runs each fuzz target for a minute; finds go to target/fuzz/found
 	@set -e; for target in frame message schema beacon handshake; do \
 		echo "== $$target"; \
-		RUSTC_BOOTSTRAP=1 $(TOOLS)/bin/cargo-fuzz run --fuzz-dir fuzz --target-dir target/fuzz --features fuzzing $$target -- -max_total_time=60; \
+		mkdir -p target/fuzz/found/$$target; \
+		RUSTC_BOOTSTRAP=1 $(TOOLS)/bin/cargo-fuzz run --fuzz-dir fuzz --target-dir target/fuzz --features fuzzing $$target \
+			target/fuzz/found/$$target fuzz/corpus/$$target -- -max_total_time=60; \
 	done
 
 $(TOOLS)/bin/cargo-fuzz:
-	cargo install --locked --quiet --root $(TOOLS) --target-dir target/tools/build cargo-fuzz
+	cargo install --locked --quiet --root $(TOOLS) --target-dir target/tools/build --version $(CARGO_FUZZ_VERSION) cargo-fuzz
 	rm -rf target/tools/build
 
 $(VENV)/ready: e2e/requirements.txt

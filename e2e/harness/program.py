@@ -22,7 +22,8 @@ from reference.crypto import Options
 ROOT = Path(__file__).resolve().parents[2]
 START = 20.0
 T = TypeVar("T")
-LISTENS = re.compile(r"ws://([0-9A-Za-z.\[\]:-]+):(\d+)")
+LISTENS = re.compile(r"listening on wss?://([0-9A-Za-z.\[\]:-]+):(\d+)")
+FINGERPRINT = re.compile(r"fingerprint ((?:[0-9A-F]{2}:){31}[0-9A-F]{2})")
 
 
 def binary() -> Path:
@@ -137,10 +138,16 @@ class RunningGateway:
     key: bytes
     options: Options
     folder: Path
+    secure: bool = False
 
     @property
     def url(self) -> str:
-        return f"ws://{self.host}:{self.port}"
+        return f"{'wss' if self.secure else 'ws'}://{self.host}:{self.port}"
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of its certificate, as it logged it at its start."""
+        return self.process.wait_for_log(FINGERPRINT)[1]
 
     def connect(self, key: bytes | None = None, **arguments: Any) -> Any:
         return client.connect(self.url, self.key if key is None else key, self.options, **arguments)

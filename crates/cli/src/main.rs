@@ -8,10 +8,12 @@ mod duration;
 mod exit;
 mod key;
 mod known;
+mod limits;
 mod logging;
 mod names;
 mod output;
 mod select;
+mod tls;
 
 use std::process::ExitCode;
 

@@ -18,7 +18,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hearthgate_protocol::connection::{GatewayConnection, GatewayEvent};
 use hearthgate_protocol::error::{Ended, HandshakeFailure};
-use hearthgate_protocol::limits::REQUESTS_IN_FLIGHT;
+use hearthgate_protocol::token::Claim;
 use hearthgate_protocol::websocket::close;
 use hearthgate_protocol::wire::{ErrorBody, Request, write_error, write_success};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -29,8 +29,10 @@ use self::pace::{Pace, Standing, Verdict};
 use self::socket::{Socket, lend_output, now, take_output_back};
 use crate::backlog::Backlog;
 use crate::event_log::{Position, Unread};
+use crate::limits::Rate;
 use crate::listener::{Admission, Permit, Slot};
 use crate::registry::{PendingWrite, Registry, limit_answer};
+use crate::tokens::Decision;
 
 /// Unwritten bytes at which no further events are encrypted.
 const OUTPUT_ENOUGH: usize = 64 * 1024;
@@ -53,6 +55,7 @@ pub(crate) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let (position, end) = registry.join();
+    let rate = admission.limits.requests_per_second.map(Rate::new);
     let mut session = Session {
         socket: Socket::new(stream),
         peer,
@@ -63,6 +66,7 @@ pub(crate) async fn serve<S>(
         position,
         backlog: None,
         pace: Pace::default(),
+        rate,
         writes: FuturesUnordered::new(),
         rejecting: None,
         slot: None,
@@ -91,6 +95,8 @@ struct Session<S> {
     backlog: Option<Box<Backlog>>,
     /// Whether it is slow.
     pace: Pace,
+    /// How fast its requests are taken, if that is limited.
+    rate: Option<Rate>,
     writes: FuturesUnordered<WriteInFlight>,
     /// When the close after a failed handshake is due.
     rejecting: Option<Instant>,
@@ -98,7 +104,7 @@ struct Session<S> {
     slot: Option<Slot>,
     /// The place among the handshakes, until authenticated.
     handshake: Option<Permit>,
-    /// Whether reading stopped because too much is unanswered.
+    /// Whether reading stopped because too much is unanswered, or came too fast.
     congested: bool,
     /// The time that the end may take.
     patience: Duration,
@@ -163,13 +169,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     fn work(&mut self, cx: &mut Context<'_>) -> bool {
         let now = now();
         let lent = lend_output(&mut self.connection);
-        while !self.is_congested() {
+        while !self.is_congested(now) {
             let Some(event) = self.connection.poll_event(now) else {
                 break;
             };
+            let is_request = matches!(
+                event,
+                GatewayEvent::Request { .. } | GatewayEvent::Invalid { .. }
+            );
+            if let Some(rate) = self.rate.as_mut().filter(|_| is_request) {
+                rate.take(now);
+            }
             self.handle(event, now);
         }
-        let was_congested = self.is_congested();
+        let was_congested = self.is_congested(now);
         while let Poll::Ready(Some((id, outcome))) = self.writes.poll_next_unpin(cx) {
             self.answer_write(id, outcome);
         }
@@ -183,7 +196,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         if lent {
             take_output_back(&mut self.connection);
         }
-        self.congested = self.is_congested();
+        self.congested = self.is_congested(now);
+        if self.next_request_due(now).is_some() {
+            self.connection.hold_back(now);
+        }
         let events_wait = self.slot.is_some() && (self.backlog.is_some() || self.unread() > 0);
         written && (events_wait || was_congested && !self.congested)
     }
@@ -206,6 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                     }
                 }
             }
+            GatewayEvent::Claimed(claim) => self.decide(&claim, now),
             GatewayEvent::AuthenticationFailed(failure) => self.failed(&failure, now),
             GatewayEvent::Request {
                 id,
@@ -226,6 +243,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
     }
 
+    /// Decides on a claim of the older dialect.
+    fn decide(&mut self, claim: &Claim, now: Instant) {
+        let mut random = [0; 48];
+        let (Some(tokens), Ok(())) = (&self.admission.tokens, getrandom::fill(&mut random)) else {
+            return self.connection.deny("claim: there are no tokens here");
+        };
+        let decision = tokens.lock().decide(claim, now, random);
+        match decision {
+            Decision::Admit => self.connection.admit(),
+            Decision::Give(tokens) => {
+                self.admission.throttle.lock().succeeded(self.peer.ip());
+                self.connection.give(&tokens);
+            }
+            Decision::Deny(what) => self.connection.deny(what),
+        }
+    }
+
     fn answer_write(&mut self, id: i64, outcome: Result<(), ErrorBody>) {
         let mut json = Vec::new();
         match outcome {
@@ -243,7 +277,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         if let Some(count) = verdict.report {
             info!(
                 peer = %self.peer.ip(), count,
-                "failed handshake: {failure}. Does the third-party system have this gateway's device key?"
+                "failed handshake: {failure}. Does the third-party system have this gateway's key?"
             );
         }
         self.rejecting = Some(now + verdict.delay);
@@ -356,8 +390,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     /// Tells whether no further request is taken for now.
-    fn is_congested(&self) -> bool {
-        self.writes.len() >= REQUESTS_IN_FLIGHT || self.connection.output().len() >= OUTPUT_MAX
+    fn is_congested(&self, now: Instant) -> bool {
+        self.writes.len() >= self.admission.limits.requests_in_flight
+            || self.connection.output().len() >= OUTPUT_MAX
+            || self.next_request_due(now).is_some()
+    }
+
+    /// Returns until when no request is taken because there were too many.
+    fn next_request_due(&self, now: Instant) -> Option<Instant> {
+        self.rate.as_ref().and_then(|rate| rate.due(now))
     }
 
     fn deadline(&self) -> tokio::time::Instant {
@@ -365,6 +406,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             self.connection.poll_timeout(),
             self.rejecting,
             self.pace.due(),
+            self.next_request_due(now()),
         ];
         // Something is always due except after the end, where the loop has been left.
         let earliest = due.into_iter().flatten().min();

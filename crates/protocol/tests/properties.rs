@@ -17,7 +17,7 @@ use hearthgate_protocol::beacon::{Beacon, BeaconFrame, is_valid_uuid};
 use hearthgate_protocol::connection::{ClientConfig, ClientEvent, GatewayConfig, GatewayEvent};
 use hearthgate_protocol::crypto::DeviceKey;
 use hearthgate_protocol::model::{
-    DataPoint, IntegerSpec, Reading, Schema, Value, check_write, compact,
+    DataPoint, IntegerSpec, Reading, Schema, Spec, Value, check_write, compact,
 };
 use hearthgate_protocol::pair::Pair;
 use hearthgate_protocol::variants::{KeyForm, Wire};
@@ -369,6 +369,19 @@ proptest! {
         let _ = point.spec().parse_input(&value.json());
         let schema = Schema::new("kg", vec![point], Vec::new());
         let _ = check_write(&schema, "dp", &value, strict);
+    }
+
+    #[test]
+    fn flags_are_read_as_they_are_shown(
+        labels in prop::collection::vec("[a-z0-9 ,]{0,4}|bit[0-9]{1,2}|none", 0..6), flags in any::<i64>(),
+        few in 0i64..64,
+    ) {
+        let labels: Vec<Box<str>> = labels.into_iter().map(String::into_boxed_str).collect();
+        let spec = Spec::Bitmap { labels, bits: None };
+        for flags in [flags, few] {
+            let shown = spec.display(&Value::from(flags));
+            prop_assert_eq!(spec.parse_input(&shown), Ok(Value::from(flags)), "{}", shown);
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ use clap::CommandFactory;
 use hearthgate_client::{Client, ClientError, Feed};
 
 pub(crate) use doctor::DoctorArgs;
+pub(crate) use gateway::refused;
 pub(crate) use gateways::GatewaysArgs;
 pub(crate) use history::HistoryArgs;
 pub(crate) use record::RecordArgs;

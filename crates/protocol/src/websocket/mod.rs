@@ -14,6 +14,7 @@ pub(crate) use framer::{mask_tail, write_frame, write_header};
 pub use upgrade::{
     ClientUpgrade, ServerUpgrade, UpgradeError, UpgradeRequest, bad_request, not_an_upgrade,
 };
+pub(crate) use upgrade::{Opening, unauthorized};
 
 /// WebSocket close codes that the protocol uses (section 3), and 1002 from RFC 6455.
 pub mod close {
