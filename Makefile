@@ -10,7 +10,7 @@ CARGO_FUZZ_VERSION := 0.13.2
 export HEARTHGATE_BIN := $(CURDIR)/target/debug/hearthgate
 
 .DEFAULT_GOAL := help
-.PHONY: help check test demo fmt clippy docs deny unit simulate e2e fuzz fuzz-check
+.PHONY: help check test demo fmt clippy docs deny unit sqlite3 simulate e2e fuzz fuzz-check
 
 help: ## Lists the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,13 +41,17 @@ $(TOOLS)/bin/cargo-deny:
 	cargo install --locked --quiet --root $(TOOLS) --target-dir target/tools/build --version $(CARGO_DENY_VERSION) cargo-deny
 	rm -rf target/tools/build
 
-unit: ## All Rust tests: with nextest where it is installed, doc tests besides
+unit: sqlite3 ## All Rust tests: with nextest where it is installed, doc tests besides
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		cargo nextest run --workspace --locked && cargo test --workspace --locked --doc --quiet; \
 	else cargo test --workspace --locked; fi
 
 simulate: ## Thousands of seeded runs of the simulation, optimised
 	cargo test --release --locked -p hearthgate-testkit --test simulation -- --nocapture
+
+# The program that a history must open in.
+sqlite3:
+	@command -v sqlite3 >/dev/null || (apt-get update -qq && apt-get install -y -qq sqlite3)
 
 e2e: $(VENV)/ready ## The independent second implementation against the binary
 	cargo build --locked --bin hearthgate

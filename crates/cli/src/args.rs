@@ -12,7 +12,7 @@ use hearthgate_client::{DiscoveryOptions, Endpoint, EndpointError};
 use hearthgate_protocol::limits::DEFAULT_PORT;
 use hearthgate_protocol::variants::{KeyForm, Padding, Proof, ProofOver, Variants, Wire};
 
-use crate::commands::{CatalogArgs, DoctorArgs, GatewaysArgs, LanArgs, RecordArgs};
+use crate::commands::{CatalogArgs, DoctorArgs, GatewaysArgs, HistoryArgs, LanArgs, RecordArgs};
 use crate::duration;
 use crate::limits::LimitOptions;
 use crate::tls::{ServeOptions, TlsOptions};
@@ -97,6 +97,8 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Shows and measures what Home Assistant makes of devices
     Catalog(CatalogArgs),
+    /// Shows what was: values of an hour, a day or a year, from the history that a hub keeps
+    History(Box<HistoryArgs>),
     /// Helps with the configuration file
     Config(ConfigArgs),
     /// Prints a completion script for a shell

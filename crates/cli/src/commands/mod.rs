@@ -7,6 +7,7 @@ mod discover;
 mod doctor;
 mod gateway;
 mod gateways;
+mod history;
 mod lan;
 mod read;
 mod record;
@@ -24,6 +25,7 @@ pub(crate) use catalog::CatalogArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use gateway::refused;
 pub(crate) use gateways::GatewaysArgs;
+pub(crate) use history::HistoryArgs;
 pub(crate) use lan::LanArgs;
 pub(crate) use record::RecordArgs;
 
@@ -55,6 +57,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Set(args) => in_runtime(set::run(args)),
         Command::Watch(args) => in_runtime(watch::run(args)),
         Command::Catalog(args) => catalog::run(&args),
+        Command::History(args) => history::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
