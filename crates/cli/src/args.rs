@@ -12,7 +12,9 @@ use hearthgate_client::{DiscoveryOptions, Endpoint, EndpointError};
 use hearthgate_protocol::limits::DEFAULT_PORT;
 use hearthgate_protocol::variants::{KeyForm, Padding, Proof, ProofOver, Variants, Wire};
 
-use crate::commands::{CatalogArgs, DoctorArgs, GatewaysArgs, HistoryArgs, LanArgs, RecordArgs};
+use crate::commands::{
+    CatalogArgs, DoctorArgs, GatewaysArgs, HistoryArgs, LanArgs, RecordArgs, WebArgs,
+};
 use crate::duration;
 use crate::limits::LimitOptions;
 use crate::tls::{ServeOptions, TlsOptions};
@@ -221,6 +223,8 @@ pub(crate) struct DemoArgs {
     /// The loopback address to serve on; port 0 is a free one.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0", value_parser = loopback)]
     pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) web: WebArgs,
 }
 
 #[derive(Debug, Default, Args)]

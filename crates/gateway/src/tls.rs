@@ -148,6 +148,11 @@ impl TlsIdentity {
         self.doubt
     }
 
+    /// Returns how it is served, for another server than the gateway's: the hub's page.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(self.acceptor.config())
+    }
+
     pub(crate) fn acceptor(&self) -> &TlsAcceptor {
         &self.acceptor
     }

@@ -12,8 +12,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hearthgate_client::{
-    Client, ClientError, Dial, Discovery, DiscoveryOptions, Endpoint, Feed, KeepOptions, Target,
-    Trust,
+    Client, ClientError, Dial, Discovery, DiscoveryOptions, Endpoint, Feed, KeepOptions, Sighting,
+    Target, Trust,
 };
 use hearthgate_protocol::crypto::Credential;
 use hearthgate_protocol::limits::TOKEN_PORT;
@@ -248,6 +248,18 @@ impl Hub {
     /// Returns all gateways, in the order in which they became known.
     pub fn gateways(&self) -> Vec<GatewayInfo> {
         self.inner.board.gateways()
+    }
+
+    /// Returns what was heard of all gateways that advertise themselves, known or not.
+    pub fn heard(&self) -> Vec<Sighting> {
+        let discovery = self.inner.discovery.as_ref();
+        discovery.map_or_else(Vec::new, |discovery| discovery.sightings())
+    }
+
+    /// Tells whether a gateway comes from the file that is followed.
+    pub fn is_from_file(&self, gateway: &GatewayId) -> bool {
+        let members = self.inner.members.lock();
+        members.get(gateway).is_some_and(|entry| entry.from_file)
     }
 
     /// Returns a device as the feed has it.

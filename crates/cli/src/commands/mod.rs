@@ -15,6 +15,7 @@ mod set;
 mod table;
 mod target;
 mod watch;
+mod web;
 
 use std::future::Future;
 
@@ -28,6 +29,7 @@ pub(crate) use gateways::GatewaysArgs;
 pub(crate) use history::HistoryArgs;
 pub(crate) use lan::LanArgs;
 pub(crate) use record::RecordArgs;
+pub(crate) use web::WebArgs;
 
 use crate::args::{Cli, Command, GatewayOptions};
 use crate::exit::Failure;
