@@ -107,6 +107,22 @@ class Running:
             reader.join(2)
         return code
 
+    def kill(self) -> None:
+        """Ends it as nothing can prevent or notice: `kill -9`."""
+        self.process.kill()
+        self.wait(10)
+
+    def memory(self, field: str = "VmRSS") -> int:
+        """Its memory in bytes: VmRSS is that of now, VmHWM the most that it ever was."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return 1024 * int(re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)[1])
+
+    def open_files(self) -> int:
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def log_lines(self, pattern: str) -> list[str]:
+        return [line for line in list(self.log) if re.search(pattern, line)]
+
     def stop(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()

@@ -112,7 +112,9 @@ async def test_a_watch_gets_new_tokens_where_the_old_ones_were_forgotten(spawn, 
     async with served() as gateway:
         key_file.write_text(KEY)
         watch = spawn("watch", "--json", "--gateway", gateway.url, "--key-file", key_file, *flags(gateway, own))
-        await eventually(lambda: gateway.sessions and gateway.requests, "the connection")
+        await eventually(lambda: gateway.asked("get_status"), "the connection")
+        await gateway.push("state_changed", {"devid": "0a11socket02", "value": [{"k": "switch_1", "v": True}]})
+        await eventually(lambda: any('"switch_1"' in line for line in watch.output), "the event")
         gateway.tokens.live.clear()
         gateway.tokens.refresh.clear()
         await gateway.sessions[0].socket.close(1001, "restart")

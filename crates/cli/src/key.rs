@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
+use hearthgate_hub::key_file_name;
 use hearthgate_protocol::crypto::{ApiKey, Credential, DeviceKey};
 use hearthgate_protocol::variants::{Dialect, KeyForm};
 use zeroize::Zeroizing;
@@ -55,11 +56,11 @@ pub(crate) fn given(file: Option<&Path>) -> Result<Option<Given>, Failure> {
             (content, "standard input".to_owned())
         }
         Some(path) => {
-            let path_shown = path.display();
+            let name = key_file_name(path);
             let content = fs::read(path).map_err(|error| {
-                Failure::usage(format!("cannot read the key file {path_shown}: {error}"))
+                Failure::usage(format!("cannot read the key file {name}: {error}"))
             })?;
-            (content, path_shown.to_string())
+            (content, name)
         }
         None => match std::env::var_os(VARIABLE) {
             Some(value) => (value.into_encoded_bytes(), VARIABLE.to_owned()),

@@ -7,15 +7,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hearthgate_client::{
-    Client, ClientError, ClientOptions, Discovery, DiscoveryOptions, Endpoint, Feed, Following,
-    KeepOptions, Sighting, Target,
+    Client, ClientError, ClientOptions, Discovery, Endpoint, Feed, Following, KeepOptions,
+    Sighting, Target,
 };
 use hearthgate_hub::{Directory, FileError, KnownGateway};
 use hearthgate_protocol::crypto::Credential;
 use tokio::sync::watch;
 use tokio::time::{Instant, interval, timeout_at};
 
-use crate::args::{GatewayChoice, GatewayOptions};
+use crate::args::{self, GatewayChoice, GatewayOptions};
 use crate::exit::Failure;
 use crate::key;
 
@@ -213,10 +213,7 @@ impl Meant {
     }
 
     fn listen(&self) -> Result<Listening, Failure> {
-        let mut options = DiscoveryOptions::default();
-        if !self.options.listen.is_empty() {
-            options.listen.clone_from(&self.options.listen);
-        }
+        let options = args::discovery(&self.options.listen, &self.options.interface);
         let discovery = Discovery::start(&options).map_err(Failure::local)?;
         let uuid = self.known.as_ref().map_or("", |(known, _)| &known.uuid);
         let following = discovery.follow(uuid);

@@ -8,6 +8,7 @@ mod duration;
 mod exit;
 mod key;
 mod known;
+mod limits;
 mod logging;
 mod names;
 mod output;

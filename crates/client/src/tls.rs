@@ -446,7 +446,7 @@ mod tests {
                 .unwrap();
             let (mut peer, _) = listener.accept().await.unwrap();
             tokio::spawn(async move {
-                peer.read(&mut [0; 4096]).await.unwrap();
+                assert!(peer.read(&mut [0; 4096]).await.unwrap() > 0);
                 peer.write_all(answer).await.unwrap();
             });
             secure(stream, "127.0.0.1", &Trust::Nothing)

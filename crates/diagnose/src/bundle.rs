@@ -12,10 +12,10 @@ use serde_json::value::RawValue;
 
 use crate::doctor::Examination;
 use crate::explore::{Accepted, Exploration};
-use crate::key::KeyText;
 use crate::options::{Options, Target};
 use crate::report::Report;
 use crate::transcript::Entry;
+use hearthgate_protocol::crypto::KeyText;
 
 /// The version of the format; a change that breaks readers raises it.
 const FORMAT: u32 = 1;

@@ -24,7 +24,7 @@ pub use devices::DeviceFacts;
 pub(crate) use devices::{plural, read_devices, sliced};
 
 use crate::conformance;
-use crate::key::{Key, KeyText};
+use crate::key::Key;
 use crate::line::{Fault, Line, NoUpgrade};
 use crate::options::{Deadlines, Options, Target};
 use crate::reach;
@@ -33,6 +33,7 @@ use crate::session::{
     self, Challenge, First, Incoming, NoSession, Session, Terms, event_name, first_message,
 };
 use crate::transcript::Transcript;
+use hearthgate_protocol::crypto::KeyText;
 
 /// A round trip that makes people wonder.
 const SLOW: Duration = Duration::from_secs(1);
@@ -323,7 +324,7 @@ impl<'a> Doctor<'a> {
     fn decrypt(&mut self, first: &First) -> Result<(Challenge, Key), Failed> {
         let form = self.options.key_form;
         let padding = self.options.variants.padding;
-        let key = match self.options.key.key(form) {
+        let key = match Key::of(&self.options.key, form) {
             Ok(key) => key,
             Err(error) => return self.fail(error.to_string()),
         };
@@ -464,7 +465,7 @@ pub(crate) fn readings_of(
 ) -> impl Iterator<Item = (KeyForm, Padding, Key, Challenge)> {
     let forms = text.forms().into_iter();
     forms
-        .filter_map(|form| Some((form, text.key(form).ok()?)))
+        .filter_map(|form| Some((form, Key::of(text, form).ok()?)))
         .flat_map(move |(form, key)| {
             // PKCS#7 first: what it takes is not what zero padding leaves.
             Padding::ALL.iter().filter_map(move |padding| {

@@ -10,7 +10,7 @@ use hearthgate_protocol::model::DeviceId;
 use hearthgate_protocol::variants::{Dialect, KeyForm, Variants, Wire};
 use tokio::time::Instant;
 
-use crate::key::KeyText;
+use hearthgate_protocol::crypto::KeyText;
 
 /// The time of one layer where none is given.
 pub const LAYER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -15,7 +15,8 @@ use tracing::error;
 
 use crate::beacon::{self, BeaconOptions};
 use crate::driver::Driver;
-use crate::listener::{self, Admission, SessionLimits};
+use crate::limits::SessionLimits;
+use crate::listener::{self, Admission};
 use crate::registry::{Registry, Running, StartError};
 use crate::tls::TlsIdentity;
 use crate::tokens::{self, TokenBook};
@@ -32,7 +33,7 @@ pub struct GatewayOptions {
     pub uuid: String,
     /// Key, wire encoding, variants and path.
     pub connection: GatewayConfig,
-    /// How many sessions it takes.
+    /// What it takes of its sessions; how large a message may be is in `connection`.
     pub limits: SessionLimits,
     /// Where it advertises.
     pub beacon: BeaconOptions,
@@ -101,6 +102,8 @@ pub struct Gateway {
     running: Vec<Running>,
     /// Ends the sessions first.
     stop: CancellationToken,
+    /// Tells of the first session.
+    first_session: CancellationToken,
     /// Ends the drivers after them.
     stop_drivers: CancellationToken,
 }
@@ -130,6 +133,7 @@ impl Gateway {
             registry,
             running,
             stop: CancellationToken::new(),
+            first_session: CancellationToken::new(),
             stop_drivers,
         })
     }
@@ -149,6 +153,11 @@ impl Gateway {
         &self.registry
     }
 
+    /// Returns what is cancelled when the first session is open.
+    pub fn first_session(&self) -> CancellationToken {
+        self.first_session.clone()
+    }
+
     /// Returns what ends [`Gateway::run`]: sessions are closed with 1001.
     pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
@@ -160,17 +169,19 @@ impl Gateway {
         for future in self.running {
             drivers.spawn(future);
         }
+        let book = TokenBook::of(&self.options);
         let beacon = tokio::spawn(beacon::run(
             self.options.uuid,
             self.address,
             self.options.beacon,
             self.stop.clone(),
         ));
-        let book = match &self.options.connection.key {
-            Credential::Api(key) => Some(TokenBook::new(key.clone(), self.options.token_lifetime)),
-            Credential::Device(_) => None,
-        };
-        let admission = Admission::with_tokens(self.options.limits, self.stop.clone(), book);
+        let admission = Admission::new(
+            self.options.limits,
+            self.stop.clone(),
+            self.first_session,
+            book,
+        );
         let config = Arc::new(self.options.connection);
         let tls = self.options.tls.map(|tls| tls.acceptor().clone());
         let listeners = [Some(self.listener), self.token_listener.map(|(it, _)| it)];

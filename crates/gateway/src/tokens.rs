@@ -8,9 +8,11 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use hearthgate_protocol::crypto::{ApiKey, Token};
+use hearthgate_protocol::crypto::{ApiKey, Credential, Token};
 use hearthgate_protocol::limits::{TOKEN_LIFETIME, TOKENS_MAX};
 use hearthgate_protocol::token::{Claim, Tokens};
+
+use crate::gateway::GatewayOptions;
 
 /// A refresh token holds longer than the access token beside it, so that a client which is late need
 /// not show the key again.
@@ -44,6 +46,14 @@ pub(crate) enum Decision {
 }
 
 impl TokenBook {
+    /// Makes one for a gateway that speaks the older dialect.
+    pub(crate) fn of(options: &GatewayOptions) -> Option<Self> {
+        match &options.connection.key {
+            Credential::Api(key) => Some(Self::new(key.clone(), options.token_lifetime)),
+            Credential::Device(_) => None,
+        }
+    }
+
     pub(crate) fn new(key: ApiKey, lifetime: Duration) -> Self {
         Self {
             key,
@@ -138,15 +148,15 @@ mod tests {
             }
         }
 
-        fn decide(&mut self, claim: Claim) -> Decision {
+        fn decide(&mut self, claim: &Claim) -> Decision {
             self.count = self.count.wrapping_add(1);
             let mut random = [self.count; 48];
             random[24..].fill(!self.count);
-            self.book.decide(&claim, self.now, random)
+            self.book.decide(claim, self.now, random)
         }
 
         fn tokens(&mut self) -> Tokens {
-            match self.decide(Claim::New(Token::new("the key"))) {
+            match self.decide(&Claim::New(Token::new("the key"))) {
                 Decision::Give(tokens) => tokens,
                 other => panic!("{other:?}"),
             }
@@ -159,21 +169,21 @@ mod tests {
         let tokens = bench.tokens();
         assert_eq!(tokens.lifetime, HOUR);
         let open = Claim::Session(tokens.access.clone());
-        assert_eq!(bench.decide(open.clone()), Decision::Admit);
+        assert_eq!(bench.decide(&open), Decision::Admit);
         // As often as one likes.
-        assert_eq!(bench.decide(open.clone()), Decision::Admit);
+        assert_eq!(bench.decide(&open), Decision::Admit);
         bench.now += HOUR;
-        assert_eq!(bench.decide(open), Decision::Deny("access token"));
+        assert_eq!(bench.decide(&open), Decision::Deny("access token"));
         for wrong in ["", "the ke", "the key ", "another"] {
             let claim = Claim::New(Token::new(wrong));
-            assert_eq!(bench.decide(claim), Decision::Deny("API key"));
+            assert_eq!(bench.decide(&claim), Decision::Deny("API key"));
         }
         // One kind of token does not stand for another.
         let tokens = bench.tokens();
         let claim = Claim::Session(tokens.refresh.clone());
-        assert_eq!(bench.decide(claim), Decision::Deny("access token"));
+        assert_eq!(bench.decide(&claim), Decision::Deny("access token"));
         let claim = Claim::Renew(tokens.access);
-        assert_eq!(bench.decide(claim), Decision::Deny("refresh token"));
+        assert_eq!(bench.decide(&claim), Decision::Deny("refresh token"));
     }
 
     #[test]
@@ -182,17 +192,20 @@ mod tests {
         let first = bench.tokens();
         bench.now += HOUR + HOUR / 2;
         let renew = Claim::Renew(first.refresh);
-        let Decision::Give(second) = bench.decide(renew.clone()) else {
+        let Decision::Give(second) = bench.decide(&renew) else {
             panic!("a late renewal is refused");
         };
         assert_ne!(second.access, first.access);
-        assert_eq!(bench.decide(renew), Decision::Deny("refresh token"));
+        assert_eq!(bench.decide(&renew), Decision::Deny("refresh token"));
         let old = Claim::Session(first.access);
-        assert_eq!(bench.decide(old), Decision::Deny("access token"));
-        assert_eq!(bench.decide(Claim::Session(second.access)), Decision::Admit);
+        assert_eq!(bench.decide(&old), Decision::Deny("access token"));
+        assert_eq!(
+            bench.decide(&Claim::Session(second.access)),
+            Decision::Admit
+        );
         bench.now += HOUR * 2;
         let late = Claim::Renew(second.refresh);
-        assert_eq!(bench.decide(late), Decision::Deny("refresh token"));
+        assert_eq!(bench.decide(&late), Decision::Deny("refresh token"));
     }
 
     #[test]
@@ -203,6 +216,9 @@ mod tests {
         }
         assert_eq!(bench.book.pairs.len(), TOKENS_MAX);
         let newest = bench.tokens();
-        assert_eq!(bench.decide(Claim::Session(newest.access)), Decision::Admit);
+        assert_eq!(
+            bench.decide(&Claim::Session(newest.access)),
+            Decision::Admit
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! Builds a history of ten million changes and asks it what people ask: how long writing and each question
-//! take. Run by hand: `cargo run --release -p hearthgate-history --example ten_million [ROWS]`.
+//! take. Run by hand: `cargo run --release -p hearthgate-history --example ten_million [ROWS [FILE]]`;
+//! a FILE is kept.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -15,6 +16,8 @@ use hearthgate_protocol::model::Timestamp;
 /// Devices with one thermometer each, and how often it changes.
 const SERIES: i64 = 1_000;
 const EVERY: i64 = 60_000;
+/// Changes of one transaction: far more than a hub has in a second, so that the file is soon there.
+const TOGETHER: i64 = 200_000;
 const START: i64 = 1_700_000_000_000;
 const DAY: i64 = 86_400_000;
 
@@ -23,12 +26,13 @@ fn main() {
         .nth(1)
         .map_or(10_000_000, |it| it.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let options = HistoryOptions::new(folder.path().join("history.db"));
+    let path = std::env::args().nth(2).map(Into::into);
+    let options = HistoryOptions::new(path.unwrap_or(folder.path().join("history.db")));
     let mut filler = Filler::open(&options.path).unwrap();
     let begin = Instant::now();
     let mut written = 0;
     while written < rows {
-        let part = (rows - written).min(5_000);
+        let part = (rows - written).min(TOGETHER);
         filler.commit((written..written + part).map(|n| {
             let at = START + n / SERIES * EVERY + n % SERIES * 50;
             (n % SERIES + 1, at, 200 + n * 7919 % 97)

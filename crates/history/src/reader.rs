@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hearthgate_hub::{
-    DeviceRef, HISTORY_LIMIT_MAX, HistoryError, HistoryQuery, Points, Resolution, Series, Step,
-    Subject,
+    Change, DeviceRef, HISTORY_LIMIT_MAX, HistoryError, HistoryQuery, Points, Resolution, Series,
+    Step, Subject,
 };
 use hearthgate_protocol::model::Timestamp;
 use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension, params};
@@ -129,10 +129,24 @@ impl Reader {
             None => (asked.step(query.resolution, present)?, None),
         };
         if step == Step::Raw {
+            let end = asked.end(present, now.0)?;
             if after.is_none() {
-                series.before = asked.before()?;
+                let is_over = end.as_ref().is_some_and(|end| end.at.0 < asked.from);
+                series.before = if is_over {
+                    end.clone()
+                } else {
+                    asked.before()?
+                };
             }
-            let (changes, next) = asked.changes(after)?;
+            let (mut changes, last, mut is_more) = asked.changes(after)?;
+            let within = |end: &Change| (asked.from..asked.to).contains(&end.at.0);
+            if let Some(end) = end.filter(within).filter(|_| !is_more) {
+                match changes.len() < asked.limit {
+                    true => changes.push(end),
+                    false => is_more = true,
+                }
+            }
+            let next = last.filter(|_| is_more);
             series.points = Points::Changes(changes);
             series.next = next.map(|(time, seq)| format!("raw:{time}:{seq}"));
         } else {

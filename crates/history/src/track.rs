@@ -19,7 +19,7 @@
 
 mod state;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hearthgate_hub::{DeviceRef, GatewayInfo, HubItem, Link};
 use hearthgate_protocol::model::{Device, Point, Reading, Source, Spec, Timestamp, Value};
@@ -33,6 +33,8 @@ use crate::row::{Batch, Row};
 pub(crate) const JUMP: i64 = 60_000;
 /// So long a hub may have been away without a gap in the history, in milliseconds: it was restarted.
 pub(crate) const RESTART: i64 = 120_000;
+/// How often gateways that stay away are looked for.
+const LOOK: Duration = Duration::from_secs(1);
 /// The longest JSON text of a value that is kept.
 const LONGEST_VALUE: usize = 64 * 1024;
 
@@ -49,6 +51,8 @@ pub(crate) struct Moment {
 pub(crate) struct Tracker {
     state: State,
     last: Moment,
+    /// When gateways that stay away were last looked for.
+    looked: Instant,
     /// Whether a snapshot is being told: until it is complete, nothing is missing from it.
     in_snapshot: bool,
     lost: u64,
@@ -76,6 +80,7 @@ impl Tracker {
         Self {
             state,
             last: now,
+            looked: now.steady,
             in_snapshot: false,
             lost: 0,
             told_of_length: false,
@@ -100,6 +105,10 @@ impl Tracker {
 
     /// Does what the passing of time asks for; called at least every minute.
     pub(crate) fn handle_time(&mut self, now: Moment, out: &mut Batch) {
+        if now.steady < self.last.steady {
+            // An item that waited: its time is no news about the clock.
+            return;
+        }
         let steady = now.steady.saturating_duration_since(self.last.steady);
         let steady = i64::try_from(steady.as_millis()).unwrap_or(i64::MAX);
         let step = now
@@ -124,6 +133,10 @@ impl Tracker {
             }
         }
         self.last = now;
+        if now.steady.saturating_duration_since(self.looked) < LOOK {
+            return;
+        }
+        self.looked = now.steady;
         for gateway in self.state.gateways.values_mut() {
             if gateway.down_at.is_some_and(|at| now.wall - at > RESTART) {
                 gateway.end(out);

@@ -323,3 +323,6 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,6 @@
 //! History of a real hub over a real gateway: what happened is in the file, while it is read and after.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     reason = "a test ends where it cannot go on"
 )]

@@ -48,6 +48,10 @@ pub struct DiscoveryContext {
 }
 
 /// Makes the message.
+///
+/// It proposes no entity ids: Home Assistant makes them of the first names and keeps them by unique id
+/// through every rename, and of the two keys for it the older is refused by newer versions and the
+/// newer unknown to older ones.
 pub(crate) fn message(mapping: &Mapping, context: &DiscoveryContext) -> Json {
     let name = context
         .name

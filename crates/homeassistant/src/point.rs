@@ -21,6 +21,9 @@ pub(crate) const STATE_MAX: usize = 255;
 /// allowed to make the discovery message grow without end.
 const FURTHER_WORDS_MAX: usize = 64;
 
+/// How many data points a device may report that it never declared, for the same reason.
+const UNDECLARED_MAX: usize = 256;
+
 /// One data point.
 #[derive(Clone, Debug)]
 pub(crate) struct Point {
@@ -358,11 +361,11 @@ impl Point {
                 let Some(word) = value.as_string() else {
                     return false;
                 };
-                if self.said.as_deref() == Some(&*word) {
+                let endless = word.chars().count() > STATE_MAX;
+                if endless || self.said.as_deref() == Some(&*word) {
                     return false;
                 }
                 let known = word.is_empty()
-                    || word.chars().count() > STATE_MAX
                     || self.further.len() >= FURTHER_WORDS_MAX
                     || self.words().iter().any(|known| **known == *word);
                 if !known {
@@ -397,7 +400,10 @@ impl Point {
 
 /// The data points of a device, in the order of `status`, then `function`, then as they came.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Points(IndexMap<String, Point>);
+pub(crate) struct Points {
+    all: IndexMap<String, Point>,
+    undeclared: usize,
+}
 
 impl Points {
     pub(crate) fn new(device: &Device, settings: impl Fn(&str) -> Settings) -> Self {
@@ -413,7 +419,10 @@ impl Points {
                 Point::new(code, read, schema.function(code), settings(code))
             });
         }
-        let mut points = Self(points);
+        let mut points = Self {
+            all: points,
+            undeclared: 0,
+        };
         for point in device.points() {
             points.take(point.code.as_str(), &point.value, &settings);
         }
@@ -427,7 +436,7 @@ impl Points {
         value: &Value,
         settings: impl Fn(&str) -> Settings,
     ) -> bool {
-        match self.0.get_mut(code) {
+        match self.all.get_mut(code) {
             Some(point) => {
                 let appeared = point.read.is_none() && point.write.is_some();
                 if appeared {
@@ -435,25 +444,27 @@ impl Points {
                 }
                 point.observe(value) | appeared
             }
+            None if self.undeclared >= UNDECLARED_MAX => false,
             None => {
+                self.undeclared += 1;
                 let mut point = Point::undeclared(code, value, settings(code));
                 point.observe(value);
-                self.0.insert(code.to_owned(), point);
+                self.all.insert(code.to_owned(), point);
                 true
             }
         }
     }
 
     pub(crate) fn get(&self, code: &str) -> Option<&Point> {
-        self.0.get(code)
+        self.all.get(code)
     }
 
     pub(crate) fn get_mut(&mut self, code: &str) -> Option<&mut Point> {
-        self.0.get_mut(code)
+        self.all.get_mut(code)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Point> {
-        self.0.values()
+        self.all.values()
     }
 
     /// Returns the first of some codes that is there and fits.

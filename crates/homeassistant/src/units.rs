@@ -281,9 +281,11 @@ pub(crate) fn converted(class: &str, unit: &str) -> Option<&'static str> {
         .map(|(_, _, to)| *to)
 }
 
-/// Returns the unit of a class whose device declares none, where there is no doubt.
-pub(crate) fn usual(class: &str) -> Option<&'static str> {
+/// Returns the unit of a class whose device declares none, where there is no doubt: a code of the
+/// vendor that ends in `_f` is in degrees Fahrenheit.
+pub(crate) fn usual(class: &str, code: &str) -> Option<&'static str> {
     match class {
+        "temperature" if code.ends_with("_f") => Some("°F"),
         "temperature" => Some("°C"),
         "humidity" | "battery" | "moisture" => Some("%"),
         _ => None,
@@ -382,7 +384,7 @@ mod tests {
             assert!(power(from, to).is_some(), "{from} {to}");
         }
         for class in ["temperature", "humidity", "battery", "moisture"] {
-            assert!(unit_fits(class, usual(class).unwrap()), "{class}");
+            assert!(unit_fits(class, usual(class, "temp_f").unwrap()), "{class}");
         }
     }
 }

@@ -31,3 +31,58 @@ fn every_category_of_the_integration_is_there() {
         assert!(!name.is_empty(), "{category} has no name");
     }
 }
+
+#[test]
+fn a_fault_names_file_and_line() {
+    let head = "category = \"qq\"\nname = \"Thing\"\n";
+    for (entity, line, said) in [
+        ("[[entity]]\nplatform = \"lamp\"\ncode = \"a\"\n", 4, "lamp"),
+        (
+            "[[entity]]\nplatform = \"switch\"\ncoed = \"a\"\n",
+            5,
+            "coed",
+        ),
+        ("[[entity]]\nplatform = \"switch\"\n", 3, "code"),
+        (
+            "[[entity]]\nplatform = \"sensor\"\ncode = \"a\"\ndevice_class = \"warmth\"\n",
+            3,
+            "warmth",
+        ),
+        (
+            "[[entity]]\nplatform = \"sensor\"\ncode = \"a\"\ndevice_class = \"energy\"\nstate_class = \"measurement\"\n",
+            3,
+            "state_class",
+        ),
+        (
+            "[[entity]]\nplatform = \"sensor\"\ncode = \"a\"\ndevice_class = \"power\"\nunit = \"V\"\n",
+            3,
+            "unit",
+        ),
+        (
+            "[[entity]]\nplatform = \"sensor\"\ncode = \"a\"\ncategory = \"config\"\n",
+            3,
+            "category",
+        ),
+        (
+            "[[entity]]\nplatform = \"light\"\ncode = \"a\"\nroles.brigthness = [\"b\"]\n",
+            3,
+            "brigthness",
+        ),
+        (
+            "[[entity]]\nplatform = \"switch\"\ncode = \"a\"\n\n[[entity]]\nplatform = \"switch\"\ncode = \"a\"\n",
+            7,
+            "earlier",
+        ),
+    ] {
+        let text = format!("{head}{entity}");
+        let error = Catalog::parse(&[("qq.toml", &text)]).unwrap_err();
+        assert_eq!(
+            (error.file.as_str(), error.line),
+            ("qq.toml", line),
+            "{text}{error}"
+        );
+        assert!(error.problem.contains(said), "{text}{error}");
+    }
+    let error = Catalog::parse(&[("other.toml", head)]).unwrap_err();
+    assert!(error.to_string().starts_with("other.toml:1:"), "{error}");
+}

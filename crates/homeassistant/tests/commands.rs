@@ -1,5 +1,10 @@
 //! What Home Assistant sends, and what is written to the device.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what should be refused and is not has failed the test"
+)]
+
 mod support;
 
 use hearthgate_homeassistant::{Catalog, Mapping, Overrides};

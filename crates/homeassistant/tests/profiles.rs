@@ -1,5 +1,10 @@
 //! Profiles of our own: their entities are those expected, their messages valid, a few to the byte.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot read its files has failed"
+)]
+
 mod support;
 
 use std::collections::BTreeSet;

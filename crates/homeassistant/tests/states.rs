@@ -8,7 +8,11 @@ use support::{context, device, faults, mapping, with};
 
 fn derived(name: &str, values: &[(&str, &str)], key: &str) -> Json {
     let device = with(&device(name), values);
-    mapping(&device).state(&device)["@"][key].clone()
+    let state = Json::Object(mapping(&device).state(&device));
+    state
+        .pointer(&format!("/@/{key}"))
+        .cloned()
+        .unwrap_or_default()
 }
 
 #[test]

@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use toml_edit::{ArrayOfTables, Document, DocumentMut, Item, Table};
 
-pub use record::{KeyText, KnownGateway};
+pub use record::{KnownGateway, key_file_name};
 
 use crate::file::{self, FileError, Problem};
 

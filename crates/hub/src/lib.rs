@@ -54,10 +54,11 @@ mod feed;
 
 mod history;
 
-pub use directory::{Added, Directory, KeyText, KnownGateway};
+pub use directory::{Added, Directory, KnownGateway, key_file_name};
 pub use feed::{GatewayInfo, HUB_BACKLOG_BYTES, HUB_BACKLOG_ITEMS, HubFeed, HubItem, Link};
 pub use file::FileError;
 pub use grace::{DEFAULT_GRACE, Grace, LONGEST_GRACE};
+pub use hearthgate_protocol::crypto::KeyText;
 pub use history::{
     Bucket, Change, HISTORY_LIMIT_MAX, HistoryError, HistoryFuture, HistoryQuery, HistorySource,
     HistoryStatus, Points, Resolution, Series, Step, Subject,

@@ -12,7 +12,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hearthgate_client::{
-    Client, ClientError, Discovery, DiscoveryOptions, Endpoint, Sighting, Trust,
+    Client, ClientError, Dial, Discovery, DiscoveryOptions, Endpoint, Feed, KeepOptions, Sighting,
+    Target, Trust,
 };
 use hearthgate_protocol::crypto::Credential;
 use hearthgate_protocol::limits::TOKEN_PORT;
@@ -98,7 +99,18 @@ struct Inner {
     board: Arc<Board>,
     names: Names,
     discovery: Option<Discovery>,
+    connect: Connect,
     members: Mutex<HashMap<GatewayId, Entry>>,
+}
+
+/// How kept clients are made: over TCP, or over what a test has instead.
+#[derive(Clone)]
+struct Connect(Arc<dyn Fn(watch::Receiver<Target>, KeepOptions) -> (Client, Feed) + Send + Sync>);
+
+impl std::fmt::Debug for Connect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connect")
+    }
 }
 
 #[derive(Debug)]
@@ -176,6 +188,16 @@ impl Hub {
     /// Starts without a gateway; has to be called within a runtime. Where nothing can be heard, the log
     /// says so, and gateways with a fixed address work nevertheless.
     pub fn start(options: HubOptions) -> Self {
+        Self::start_over(options, Connect(Arc::new(Client::keep)))
+    }
+
+    /// The same over streams that come from elsewhere, as tests and tunnels have them.
+    pub fn start_with<D: Dial + Clone + Sync>(options: HubOptions, dial: D) -> Self {
+        let keep = move |targets, options| Client::keep_with(dial.clone(), targets, options);
+        Self::start_over(options, Connect(Arc::new(keep)))
+    }
+
+    fn start_over(options: HubOptions, connect: Connect) -> Self {
         let discovery = options.discovery.and_then(|options| {
             Discovery::start(&options)
                 .inspect_err(|error| tracing::warn!("gateways cannot be found: {error}"))
@@ -186,6 +208,7 @@ impl Hub {
                 board: Arc::default(),
                 names: options.names,
                 discovery,
+                connect,
                 members: Mutex::default(),
             }),
         }
@@ -359,6 +382,7 @@ impl Inner {
             specs: receiver,
             board: Arc::clone(&self.board),
             names: self.names.clone(),
+            connect: self.connect.clone(),
             following: self
                 .discovery
                 .as_ref()

@@ -90,7 +90,7 @@ pub enum TokenFault {
     #[error("it answered with HTTP {0}: the key is refused")]
     Refused(u16),
     /// It has too much to do, or a fault.
-    #[error("it answered with HTTP {0}")]
+    #[error("it answered with HTTP {0}{hint}", hint = status_hint(*.0))]
     Status(u16),
     /// What answers is no HTTP server.
     #[error("it does not speak HTTP")]
@@ -104,6 +104,16 @@ pub enum TokenFault {
     /// The answer is something else.
     #[error("{0}")]
     Content(&'static str),
+}
+
+fn status_hint(status: u16) -> &'static str {
+    match status {
+        426 => {
+            ": a WebSocket server without a token endpoint, most likely a gateway of the dialect 2024"
+        }
+        429 | 503 => ": it has too much to do, try again in a minute",
+        _ => "",
+    }
 }
 
 /// Reads the answer of a token endpoint.

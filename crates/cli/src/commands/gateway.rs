@@ -1,11 +1,13 @@
 //! `hearthgate gateway`: serves devices until it is told to stop.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
 
+use hearthgate_driver_tuya_lan::{LanConfig, TuyaLan};
 use hearthgate_gateway::{
-    BindError, Driver, Gateway, GatewayOptions, SessionLimits, StateFolder, StoreError,
-    VirtualHome, default_state_root, default_targets,
+    BindError, Driver, Gateway, GatewayOptions, Replay, ReplayOptions, StartError, StateFolder,
+    StoreError, VirtualHome, default_state_root, default_targets,
 };
 use hearthgate_protocol::crypto::Credential;
 use hearthgate_protocol::variants::{Dialect, Variants, Wire};
@@ -30,12 +32,18 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
              add --allow-plain if that is meant, or listen on 127.0.0.1"
         )));
     }
-    if args.devices.is_empty() {
+    if args.devices.is_empty() && args.tuya_lan.is_empty() && args.replay.replay.is_none() {
         return Err(Failure::usage(
-            "no devices to serve: give --devices with device profiles, files or folders",
+            "no devices to serve: give --devices with device profiles, files or folders, --tuya-lan with a \
+             list of Wi-Fi devices, or --replay with a recording",
         ));
     }
-    let home = VirtualHome::load(&args.devices).map_err(Failure::usage)?;
+    let home = match args.devices.as_slice() {
+        [] => None,
+        paths => Some(VirtualHome::load(paths).map_err(Failure::usage)?),
+    };
+    let lan = lan_devices(&args)?;
+    let replay = replay(&args)?;
     let form = args.key_form.unwrap_or_default();
     let given_key = key::read(args.key_file.as_deref(), args.tls.dialect(), form)?;
     let (identity, device_key) = identity(&args, given_key)?;
@@ -48,11 +56,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
         proof_over: args.proof_over.unwrap_or_default(),
     };
     options.strict_step = args.strict_step;
-    let limits = SessionLimits::default();
-    options.limits = SessionLimits {
-        total: args.max_sessions.unwrap_or(limits.total),
-        per_address: args.max_sessions_per_address.unwrap_or(limits.per_address),
-    };
+    args.limits.apply(&mut options);
     args.tls.apply(&mut options, identity.folder.as_ref())?;
     let certificate = tls::shown(options.tls.as_ref());
     let scheme = if options.tls.is_some() { "wss" } else { "ws" };
@@ -67,17 +71,29 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
         };
     }
     if check_only {
-        let devices = home.devices().len();
+        let devices = count(home.as_ref(), lan.as_ref(), replay.as_ref())?;
         return Ok(output::line(&format!(
             "the configuration is right: {devices} devices{certificate}"
         ))?);
     }
-    let home = match &identity.folder {
-        Some(folder) => home.with_values(folder.open_values().map_err(refused)?),
-        None => home,
-    };
+    let mut drivers: Vec<Box<dyn Driver>> = Vec::new();
+    if let Some(home) = home {
+        drivers.push(Box::new(match &identity.folder {
+            Some(folder) => home.with_values(folder.open_values().map_err(refused)?),
+            None => home,
+        }));
+    }
+    if let Some(lan) = lan {
+        drivers.push(Box::new(TuyaLan::new(lan).map_err(Failure::local)?));
+    }
     let mut signals = Signals::new()?;
-    let gateway = Gateway::bind(&listen, options, vec![Box::new(home)]).await;
+    let begin = replay.as_ref().map(Replay::begin_token);
+    if let Some(replay) = replay {
+        let (events, time) = replay.extent();
+        info!("playing {events} events in {time:.1?} from the first session on");
+        drivers.push(Box::new(replay));
+    }
+    let gateway = Gateway::bind(&listen, options, drivers).await;
     let gateway = gateway.map_err(|error| match error {
         BindError::Listen { .. } => Failure::local(error),
         BindError::Start(_) | BindError::NoTls => Failure::usage(error),
@@ -91,6 +107,13 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
         identity.uuid,
         gateway.registry().device_count(),
     );
+    let first_session = gateway.first_session();
+    if let Some(begin) = begin {
+        tokio::spawn(async move {
+            first_session.cancelled().await;
+            begin.cancel();
+        });
+    }
     let stop = gateway.stop_token();
     let serving = tokio::spawn(gateway.run());
     tokio::pin!(serving);
@@ -100,6 +123,66 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
     }
     stop.cancel();
     serving.await.map_err(Failure::local)
+}
+
+/// Reads the recording that is to be played, if there is one.
+fn replay(args: &GatewayArgs) -> Result<Option<Replay>, Failure> {
+    let Some(path) = &args.replay.replay else {
+        if args.replay.speed.is_some() || args.replay.repeat {
+            return Err(Failure::usage(
+                "speed and repeat are those of a recording: name it with --replay",
+            ));
+        }
+        return Ok(None);
+    };
+    let options = ReplayOptions {
+        speed: args.replay.speed.unwrap_or(1.0),
+        repeat: args.replay.repeat,
+    };
+    let replay = Replay::load(path, options).map_err(Failure::usage)?;
+    Ok(Some(replay))
+}
+
+/// Loads the Wi-Fi devices, if there are any.
+fn lan_devices(args: &GatewayArgs) -> Result<Option<LanConfig>, Failure> {
+    if args.tuya_lan.is_empty() {
+        return Ok(None);
+    }
+    let config = LanConfig::load(&args.tuya_lan).map_err(Failure::usage)?;
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    Ok(Some(config))
+}
+
+/// Counts the devices, none of which may be served twice.
+fn count(
+    home: Option<&VirtualHome>,
+    lan: Option<&LanConfig>,
+    replay: Option<&Replay>,
+) -> Result<usize, Failure> {
+    let served = |driver: &dyn Driver| -> Vec<_> {
+        let ids = driver.devices().into_iter().map(|it| it.id().clone());
+        ids.map(|id| (id, driver.name().to_owned())).collect()
+    };
+    let mut all = home.map(|home| served(home)).unwrap_or_default();
+    all.extend(replay.map(|replay| served(replay)).unwrap_or_default());
+    let wifi = lan.map_or(&[][..], |lan| lan.devices.as_slice());
+    all.extend(
+        wifi.iter()
+            .map(|it| (it.id.clone(), TuyaLan::NAME.to_owned())),
+    );
+    let mut seen = HashMap::with_capacity(all.len());
+    for (device, driver) in &all {
+        if let Some(first) = seen.insert(device, driver) {
+            return Err(Failure::usage(StartError::DoubleDevice {
+                device: device.clone(),
+                first: first.clone(),
+                second: driver.clone(),
+            }));
+        }
+    }
+    Ok(all.len())
 }
 
 /// Who the gateway is, and the lock that keeps others from being it.

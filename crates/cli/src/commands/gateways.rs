@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use hearthgate_client::{Endpoint, Trust, speaks_tls};
-use hearthgate_hub::{Added, Directory, KeyText, KnownGateway};
+use hearthgate_hub::{Added, Directory, KeyText, KnownGateway, key_file_name};
 use hearthgate_protocol::crypto::Fingerprint;
 use hearthgate_protocol::variants::{KeyForm, Padding, Proof, ProofOver, Wire};
 
@@ -273,7 +273,7 @@ fn list(path: &Path, json: bool) -> Result<(), Failure> {
                 known.address.clone().unwrap_or("(found)".to_owned()),
                 match (&known.key, &known.key_file) {
                     (Some(_), _) => "known".to_owned(),
-                    (None, Some(file)) => format!("in {}", file.display()),
+                    (None, Some(file)) => format!("in {}", key_file_name(file)),
                     (None, None) => "none".to_owned(),
                 },
                 options.collect::<Vec<_>>().join(" "),
@@ -309,15 +309,10 @@ fn object(known: &KnownGateway) -> String {
     .to_string()
 }
 
-/// Returns the variants that are not left to their defaults.
+/// Returns the options that are not left to their defaults.
 fn chosen(known: &KnownGateway) -> Vec<(&'static str, String)> {
     [
         ("tls", known.tls.map(|tls| tls.to_string())),
-        ("fingerprint", known.fingerprint.map(|it| it.to_string())),
-        (
-            "ca",
-            known.ca.as_ref().map(|path| path.display().to_string()),
-        ),
         ("dialect", known.dialect.map(|choice| choice.to_string())),
         ("token_port", known.token_port.map(|port| port.to_string())),
         ("wire", known.wire.map(|choice| choice.to_string())),
@@ -329,6 +324,12 @@ fn chosen(known: &KnownGateway) -> Vec<(&'static str, String)> {
             known.proof_over.map(|choice| choice.to_string()),
         ),
         ("path", known.path.clone()),
+        (
+            "ca",
+            known.ca.as_ref().map(|path| path.display().to_string()),
+        ),
+        // The longest: what a narrow terminal cuts off is not the others.
+        ("fingerprint", known.fingerprint.map(|it| it.to_string())),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use hearthgate_client::{DiscoveryOptions, Endpoint};
+use hearthgate_client::Endpoint;
 use hearthgate_diagnose::{KeyText, Options, Target};
 use hearthgate_hub::{Directory, KnownGateway};
 use hearthgate_protocol::variants::{Dialect, KeyForm, Wire};
@@ -37,6 +37,9 @@ pub(crate) struct TargetOptions {
     /// Where to listen for advertisements, UDP; repeatable [default: 0.0.0.0 on 6669, 6666 and 6667].
     #[arg(long, value_name = "ADDR:PORT", help_heading = "Gateway")]
     listen: Vec<SocketAddr>,
+    /// The network interface to listen on alone, such as eth0 (Linux); repeatable [default: all].
+    #[arg(long, value_name = "NAME", help_heading = "Gateway")]
+    interface: Vec<String>,
     #[command(flatten)]
     key: KeyOptions,
     #[command(flatten)]
@@ -130,10 +133,7 @@ impl TargetOptions {
                 }))
             }
             Choice::Uuid(uuid) => {
-                let mut listen = DiscoveryOptions::default();
-                if !self.listen.is_empty() {
-                    listen.listen.clone_from(&self.listen);
-                }
+                let listen = args::discovery(&self.listen, &self.interface);
                 let path = self.variants.path.clone().or(known_path);
                 Ok(Target::Uuid {
                     uuid,

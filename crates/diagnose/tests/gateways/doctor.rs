@@ -371,6 +371,7 @@ fn by_uuid(uuid: &str, listen: SocketAddr) -> Target {
         uuid: uuid.to_owned(),
         listen: DiscoveryOptions {
             listen: vec![listen],
+            interfaces: Vec::new(),
         },
         path: None,
     }

@@ -120,6 +120,6 @@ pub(super) fn take_output_back(connection: &mut GatewayConnection) {
 }
 
 /// Returns the time, which tests may hold still.
-pub(super) fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

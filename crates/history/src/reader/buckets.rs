@@ -14,8 +14,10 @@ use crate::store::load::value_of;
 type Stretch = (i64, Part);
 
 /// The newest change of a series.
-struct Newest {
-    at: i64,
+pub(super) struct Newest {
+    pub(super) at: i64,
+    /// Whether it is a value, and no gap.
+    pub(super) is_open: bool,
     number: Option<f64>,
 }
 
@@ -149,7 +151,7 @@ impl Asked<'_> {
         Ok(last.flatten())
     }
 
-    fn newest(&self) -> Result<Option<Newest>, HistoryError> {
+    pub(super) fn newest(&self) -> Result<Option<Newest>, HistoryError> {
         self.connection
             .prepare_cached(
                 "SELECT time, how, value FROM sample WHERE series = ?1 \
@@ -158,11 +160,11 @@ impl Asked<'_> {
             .and_then(|mut statement| {
                 statement
                     .query_row([self.id], |row| {
+                        let value = value_of(row.get(1)?, row.get_ref(2)?)?;
                         Ok(Newest {
                             at: row.get(0)?,
-                            number: value_of(row.get(1)?, row.get_ref(2)?)?
-                                .as_ref()
-                                .and_then(number_of),
+                            is_open: value.is_some(),
+                            number: value.as_ref().and_then(number_of),
                         })
                     })
                     .optional()

@@ -1,7 +1,7 @@
 //! Reads single changes.
 
 use hearthgate_hub::{Change, HistoryError, Step};
-use hearthgate_protocol::model::{Timestamp, Value};
+use hearthgate_protocol::model::{Source, Timestamp, Value};
 use rusqlite::{Row, params};
 
 use super::{Asked, failed};
@@ -30,11 +30,28 @@ impl Asked<'_> {
         Ok(found.map_err(failed)?.map(|(_, change)| change))
     }
 
-    /// Returns the changes of the part, and where to go on.
+    /// Returns the gap that begins at `present` where no hub keeps the store any more: the next one writes it
+    /// when it starts. None where the newest change is such a gap already, or a hub runs.
+    pub(super) fn end(&self, present: i64, now: i64) -> Result<Option<Change>, HistoryError> {
+        if present >= now {
+            return Ok(None);
+        }
+        let newest = self.newest()?;
+        let is_open = newest.is_some_and(|newest| newest.is_open && newest.at <= present);
+        Ok(is_open.then_some(Change {
+            at: Timestamp(present),
+            value: None,
+            number: None,
+            source: Source::Read,
+            repeated: false,
+        }))
+    }
+
+    /// Returns the changes of the part, where the last of them is, and whether there are more.
     pub(super) fn changes(
         &self,
         after: Option<Position>,
-    ) -> Result<(Vec<Change>, Option<Position>), HistoryError> {
+    ) -> Result<(Vec<Change>, Option<Position>, bool), HistoryError> {
         let (time, seq) = after.unwrap_or((self.from, -1));
         let most = i64::try_from(self.limit).unwrap_or(i64::MAX - 1) + 1;
         let found = self
@@ -54,8 +71,9 @@ impl Asked<'_> {
         let mut found = found.map_err(failed)?;
         let is_more = found.len() > self.limit;
         found.truncate(self.limit);
-        let next = found.last().filter(|_| is_more).map(|(at, _)| *at);
-        Ok((found.into_iter().map(|(_, change)| change).collect(), next))
+        let last = found.last().map(|(at, _)| *at);
+        let changes = found.into_iter().map(|(_, change)| change).collect();
+        Ok((changes, last, is_more))
     }
 
     /// Counts the changes of the part, as far as one more than a number.

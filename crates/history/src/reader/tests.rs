@@ -106,12 +106,36 @@ fn where_no_hub_runs_nothing_goes_on() {
     );
     let found = buckets(&reader(&kept.path()), &all, 50 * HOUR);
     assert_eq!(found.last().unwrap().start.0, START + 3 * MINUTE);
+    let raw = Resolution::Exactly(Step::Raw);
+    let told = |from, to, now| {
+        let query = query(&series(1).subject, from, to, raw);
+        let now = Timestamp(START + now);
+        let answer = reader(&kept.path()).query(&query, now).unwrap();
+        let Points::Changes(changes) = answer.points else {
+            panic!("{:?}", answer.points)
+        };
+        let values: Vec<_> = changes
+            .iter()
+            .map(|it| (it.at.0 - START, it.number))
+            .collect();
+        (answer.before.map(|it| it.number), values)
+    };
+    let ends = [(0, Some(10.0)), (3 * MINUTE, None)].to_vec();
+    assert_eq!(told(0, HOUR, HOUR), (None, ends));
+    assert_eq!(told(30 * MINUTE, HOUR, HOUR), (Some(None), Vec::new()));
+    // A hub that runs may have nothing to write for a while.
+    assert_eq!(
+        told(MINUTE, HOUR, 4 * MINUTE),
+        (Some(Some(10.0)), Vec::new())
+    );
 }
 
 #[test]
 fn pages_together_are_the_whole() {
     let mut kept = Kept::new();
     kept.commit((0..500).map(|n| row(1, n / 3 * 20_000, (n % 11 != 0).then_some(n))));
+    // No hub has kept it since: that is one more change, at the end.
+    kept.store.heartbeat(START + HOUR).unwrap();
     for step in Step::ALL {
         let whole = query(&series(1).subject, 5, 20 * HOUR, Resolution::Exactly(*step));
         let reader = reader(&kept.path());

@@ -1,7 +1,6 @@
 //! What the feed tells, and which rows come of it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use hearthgate_hub::GatewayId;
 use hearthgate_protocol::model::{Applied, DataPoint, Schema, Stamp};
@@ -326,6 +325,16 @@ fn a_clock_that_is_set_makes_a_gap_and_a_small_step_back_none() {
     scene.step = -8_000;
     scene.tell(11_000, "temp", "217");
     assert_eq!(scene.rows(), ["10000 temp=216", "10000 temp=217"]);
+}
+
+#[test]
+fn an_item_that_waited_says_nothing_about_the_clock() {
+    let mut scene = Scene::lively();
+    let later = scene.moment(100_000);
+    scene.tracker.handle_time(later, &mut scene.batch);
+    scene.tell(10_000, "temp", "216");
+    scene.tell(101_000, "temp", "217");
+    assert_eq!(scene.rows(), ["10000 temp=216", "101000 temp=217"]);
 }
 
 #[test]

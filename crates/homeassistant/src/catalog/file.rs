@@ -73,6 +73,20 @@ pub(super) fn category(file: &str, text: &str) -> Result<CategoryFile, CatalogEr
 /// Reads the file of what is the same everywhere.
 pub(super) fn defaults(file: &str, text: &str) -> Result<DefaultsFile, CatalogError> {
     let raw: RawDefaults = read(file, text)?;
+    for (name, roles) in &raw.roles {
+        let problem = match name.parse::<Platform>() {
+            Ok(platform) => unknown_role(platform, roles.keys()),
+            Err(problem) => Some(problem),
+        };
+        if let Some(problem) = problem {
+            let at = text.find(&format!("[roles.{name}]")).unwrap_or(0);
+            return Err(CatalogError {
+                file: file.to_owned(),
+                line: line_of(text, at),
+                problem,
+            });
+        }
+    }
     Ok(DefaultsFile {
         names: raw.names,
         roles: raw.roles,
@@ -119,6 +133,75 @@ fn checked(file: &str, text: &str, rules: Vec<Spanned<Rule>>) -> Result<Vec<Rule
     Ok(checked)
 }
 
+/// The parts that data points can play, by platform.
+const ROLES: &[(Platform, &[&str])] = &[
+    (
+        Platform::Light,
+        &[
+            "brightness",
+            "brightness_min",
+            "brightness_max",
+            "color_temp",
+            "color",
+            "mode",
+        ],
+    ),
+    (
+        Platform::Cover,
+        &["position", "set_position", "state", "tilt"],
+    ),
+    (
+        Platform::Climate,
+        &[
+            "switch",
+            "mode",
+            "target",
+            "target_f",
+            "current",
+            "current_f",
+            "scale",
+            "humidity",
+            "current_humidity",
+            "fan",
+            "swing",
+            "swing_horizontal",
+            "swing_vertical",
+            "action",
+        ],
+    ),
+    (
+        Platform::Fan,
+        &["switch", "preset", "speed", "oscillate", "direction"],
+    ),
+    (Platform::Humidifier, &["target", "current", "mode"]),
+    (
+        Platform::Vacuum,
+        &[
+            "power", "pause", "charge", "mode", "locate", "suction", "status",
+        ],
+    ),
+    (Platform::Lock, &["control"]),
+];
+
+/// The words of a cover that a rule can name.
+const WORDS: &[&str] = &["open", "close", "stop"];
+
+/// Returns the role that the platform does not have.
+fn unknown_role<'a>(
+    platform: Platform,
+    mut roles: impl Iterator<Item = &'a String>,
+) -> Option<String> {
+    let known = ROLES
+        .iter()
+        .find(|(of, _)| *of == platform)
+        .map_or(&[][..], |(_, roles)| roles);
+    let role = roles.find(|role| !known.contains(&role.as_str()))?;
+    Some(match known.is_empty() {
+        true => format!("roles.{role}: a {platform} has no roles"),
+        false => format!("roles.{role}: a {platform} has {}", known.join(", ")),
+    })
+}
+
 /// Returns what Home Assistant would not take of a rule.
 fn fault(rule: &Rule) -> Option<String> {
     let platform = rule.platform;
@@ -128,6 +211,19 @@ fn fault(rule: &Rule) -> Option<String> {
     );
     if rule.code.iter().next().is_none() && !finds_itself {
         return Some(format!("code: a {platform} needs one"));
+    }
+    if let Some(problem) = unknown_role(platform, rule.roles.keys()) {
+        return Some(problem);
+    }
+    if let Some(word) = rule
+        .words
+        .keys()
+        .find(|word| platform != Platform::Cover || !WORDS.contains(&word.as_str()))
+    {
+        return Some(format!(
+            "words.{word}: a cover alone has words, {}",
+            WORDS.join(", ")
+        ));
     }
     if let Some(class) = &rule.device_class
         && !units::is_device_class(platform, class)

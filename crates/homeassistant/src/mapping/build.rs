@@ -37,6 +37,14 @@ pub(super) fn entities(catalog: &Catalog, category: &str, points: &mut Points) -
             continue;
         }
         let every = rule.bit.as_deref() == Some("*");
+        // What takes writes is a setting, whatever a code of that name is elsewhere.
+        let setting = |code: &str| points.get(code).is_some_and(Point::writable);
+        if matches!(rule.platform, Platform::Sensor | Platform::BinarySensor)
+            && !every
+            && rule.code.iter().any(setting)
+        {
+            continue;
+        }
         let claimed = |code: &str| {
             drafts
                 .iter()

@@ -133,7 +133,8 @@ impl Mapping {
     }
 
     /// Returns what to write for a payload that came to `<set>/<key>`. A key is a data point's code,
-    /// in the user's units, or one that the discovery message names. Values are not checked
+    /// in the user's units, or one that the discovery message names; it is taken as it stands in the
+    /// topic, one level, in which `/`, `+`, `#`, `@` and `%` of a code are `%2F` and so on. Values are not checked
     /// against limits here: the gateway does that, and its refusal says more.
     ///
     /// # Errors

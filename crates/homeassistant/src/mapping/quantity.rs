@@ -81,7 +81,7 @@ fn fitting(
     if units::unit_fits(&class, &declared) {
         return (Some(class), declared);
     }
-    match units::usual(&class).filter(|_| declared.is_empty()) {
+    match units::usual(&class, &point.code).filter(|_| declared.is_empty()) {
         Some(usual) => (Some(class), usual.to_owned()),
         // A class whose unit it is not would only be a warning in Home Assistant's log.
         None => (None, declared),

@@ -46,7 +46,7 @@ pub(super) fn discover(kind: &Kind, entity: &Entity, component: &mut Component<'
             component.set("state_topic", state);
         }
         (Platform::Sensor, Kind::Electric(_)) => {
-            component.derived("value_template", "value", "None")
+            component.derived("value_template", "value", "None");
         }
         (Platform::Sensor, Kind::Length) => {
             component.value(

@@ -1,10 +1,9 @@
 //! Devices and topics for the tests, and a model of what Home Assistant takes.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    missing_docs,
-    reason = "every test file uses some of it"
+#![expect(dead_code, reason = "every test file uses some of it")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot read its files has failed"
 )]
 
 use std::collections::BTreeSet;
@@ -16,19 +15,19 @@ use hearthgate_protocol::model::{Device, Reading, Source, Stamp, Timestamp, Valu
 use hearthgate_protocol::wire::Profile;
 use serde_json::Value as Json;
 
-pub const GATEWAY: &str = "6c1f77a3e2b04c59";
+pub(crate) const GATEWAY: &str = "6c1f77a3e2b04c59";
 
-pub const STAMP: Stamp = Stamp {
+pub(crate) const STAMP: Stamp = Stamp {
     at: Timestamp(1_764_082_799_123),
     source: Source::Event,
 };
 
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
 }
 
 /// Reads one of the profiles in `tests/profiles`.
-pub fn device(name: &str) -> Device {
+pub(crate) fn device(name: &str) -> Device {
     let path = folder().join("profiles").join(format!("{name}.json"));
     let text = std::fs::read_to_string(&path).unwrap();
     let profile = Profile::parse(&text).unwrap();
@@ -41,11 +40,11 @@ pub fn device(name: &str) -> Device {
     )
 }
 
-pub fn mapping(device: &Device) -> Mapping {
+pub(crate) fn mapping(device: &Device) -> Mapping {
     Mapping::new(Catalog::builtin(), &Overrides::default(), GATEWAY, device)
 }
 
-pub fn context(id: &str) -> DiscoveryContext {
+pub(crate) fn context(id: &str) -> DiscoveryContext {
     let base = format!("hearthgate/{GATEWAY}/{id}");
     DiscoveryContext {
         topics: Topics {
@@ -69,7 +68,7 @@ pub fn context(id: &str) -> DiscoveryContext {
 }
 
 /// Returns the device with other values, the rest as it was.
-pub fn with(device: &Device, values: &[(&str, &str)]) -> Device {
+pub(crate) fn with(device: &Device, values: &[(&str, &str)]) -> Device {
     let mut readings: Vec<Reading> = device
         .points()
         .iter()
@@ -91,7 +90,7 @@ pub fn with(device: &Device, values: &[(&str, &str)]) -> Device {
 }
 
 /// Returns readings as `code=json`, for comparison.
-pub fn shown(readings: &[Reading]) -> Vec<String> {
+pub(crate) fn shown(readings: &[Reading]) -> Vec<String> {
     readings
         .iter()
         .map(|reading| format!("{}={}", reading.code, reading.value))
@@ -132,7 +131,7 @@ const REQUIRED: &[(&str, &[&str])] = &[
 ];
 
 /// Finds what Home Assistant would refuse or warn of in a discovery message.
-pub fn faults(message: &Json) -> Vec<String> {
+pub(crate) fn faults(message: &Json) -> Vec<String> {
     let mut faults = Vec::new();
     for key in ["device", "origin", "availability", "components"] {
         if message.get(key).is_none() {
@@ -165,7 +164,7 @@ pub fn faults(message: &Json) -> Vec<String> {
         }
         match component.get("name") {
             Some(Json::Null) if !unnamed.insert(platform) => {
-                fault("a second one bears the device's name".to_owned())
+                fault("a second one bears the device's name".to_owned());
             }
             Some(Json::Null) => {}
             Some(Json::String(name)) if !name.trim().is_empty() => {}

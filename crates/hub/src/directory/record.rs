@@ -2,13 +2,14 @@
 //!
 //! Read from and written to a table of TOML by `directory`; read by `supervisor` and the command line.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hearthgate_client::{Endpoint, Trust};
 use hearthgate_protocol::beacon::is_valid_uuid;
-use hearthgate_protocol::crypto::{ApiKey, Credential, DeviceKey, Fingerprint};
+use hearthgate_protocol::crypto::{ApiKey, Credential, DeviceKey, Fingerprint, KeyText};
 use hearthgate_protocol::variants::{Dialect, KeyForm, Padding, Proof, ProofOver, Variants, Wire};
 use toml_edit::{Item, Table, Value};
 use zeroize::Zeroizing;
@@ -40,9 +41,20 @@ pub(super) const FIELDS: [&str; 17] = [
     "path",
 ];
 
-/// The text of a device key. Prints as `***`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct KeyText(Zeroizing<String>);
+/// Returns what a message calls a key file: its path, unless there is no such file and the name looks
+/// like a key itself, which was given in its place.
+pub fn key_file_name(path: &Path) -> String {
+    let is_like_a_key = |name: &OsStr| {
+        let name = name.to_str();
+        name.is_some_and(|name| DeviceKey::parse(name, KeyForm::Ascii).is_ok())
+    };
+    let names = [Some(path.as_os_str()), path.file_name()];
+    if names.into_iter().flatten().any(is_like_a_key) && !path.exists() {
+        return "(not shown, as it looks like a key: what is asked for is the name of a file that holds it)"
+            .to_owned();
+    }
+    path.display().to_string()
+}
 
 /// A gateway as it stands in `gateways.toml`. `Debug` shows no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,23 +95,6 @@ pub struct KnownGateway {
     pub proof_over: Option<ProofOver>,
     /// The request path of the WebSocket (section 10).
     pub path: Option<String>,
-}
-
-impl KeyText {
-    /// Takes the text of a key; whether it is one depends on the key form.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(Zeroizing::new(text.into()))
-    }
-
-    pub(super) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for KeyText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeyText(***)")
-    }
 }
 
 impl KnownGateway {
@@ -154,7 +149,7 @@ impl KnownGateway {
         let Some(path) = &self.key_file else {
             return Ok(None);
         };
-        let origin = || format!("its key file {}", path.display());
+        let origin = || format!("its key file {}", key_file_name(path));
         let text = file::read(path)
             .map_err(|error| refused(origin(), &error))?
             .ok_or_else(|| refused(origin(), &"there is no such file"))?;
@@ -171,7 +166,7 @@ impl KnownGateway {
     pub fn with_key_inline(mut self) -> Result<Self, FileError> {
         self.credential(None, None)?;
         if let Some(text) = self.key_text()? {
-            self.key = Some(KeyText(text));
+            self.key = Some(KeyText::new(text.as_str()));
             self.key_file = None;
         }
         Ok(self)
@@ -183,15 +178,17 @@ impl KnownGateway {
     /// # Errors
     /// Where the key file cannot be read.
     pub fn key_text(&self) -> Result<Option<Zeroizing<String>>, FileError> {
-        if let Some(KeyText(text)) = &self.key {
-            return Ok(Some(text.clone()));
+        if let Some(key) = &self.key {
+            return Ok(Some(Zeroizing::new(key.expose().to_owned())));
         }
         let Some(path) = &self.key_file else {
             return Ok(None);
         };
         let text = file::read(path)?.map(Zeroizing::new).ok_or_else(|| {
-            let path = path.display();
-            FileError::Refused(format!("the key file {path} does not exist"))
+            FileError::Refused(format!(
+                "the key file {} does not exist",
+                key_file_name(path)
+            ))
         })?;
         // One line end and nothing else: blanks are part of a key.
         let line = text.strip_suffix("\r\n").or(text.strip_suffix('\n'));

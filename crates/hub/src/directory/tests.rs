@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use hearthgate_client::Trust;
-use hearthgate_protocol::crypto::DeviceKey;
+use hearthgate_protocol::crypto::{DeviceKey, KeyText};
 use hearthgate_protocol::variants::{Dialect, KeyForm, Padding, Wire};
 
 use super::*;
@@ -367,4 +367,32 @@ fn several_are_taken_over_together_or_not_at_all() {
     );
     let known = Directory::load(&place.path).unwrap();
     assert!(known.find("home").unwrap().has_key());
+}
+
+#[test]
+fn a_key_in_the_place_of_a_file_name_is_not_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    for key in [KEY, "00112233445566778899aabbccddeeff"] {
+        for path in [PathBuf::from(key), folder.path().join(key)] {
+            let known = KnownGateway {
+                key_file: Some(path.clone()),
+                ..KnownGateway::new("bf01", "home")
+            };
+            for error in [
+                known.credential(None, None).map(|_| ()).unwrap_err(),
+                known.key_text().map(|_| ()).unwrap_err(),
+            ] {
+                let error = error.to_string();
+                assert!(
+                    !error.contains(key) && error.contains("like a key"),
+                    "{error}"
+                );
+            }
+        }
+        // A file may have any name.
+        let path = folder.path().join(key);
+        fs::write(&path, "no key").unwrap();
+        assert!(key_file_name(&path).ends_with(key));
+    }
+    assert_eq!(key_file_name(Path::new("home.key")), "home.key");
 }

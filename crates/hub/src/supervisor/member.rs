@@ -11,7 +11,7 @@ use hearthgate_client::{
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::GatewaySpec;
+use super::{Connect, GatewaySpec};
 use crate::feed::{Board, GatewayInfo, Link};
 use crate::grace::Grace;
 use crate::identity::GatewayId;
@@ -24,6 +24,7 @@ pub(super) struct Member {
     pub(super) specs: watch::Receiver<GatewaySpec>,
     pub(super) board: Arc<Board>,
     pub(super) names: Names,
+    pub(super) connect: Connect,
     pub(super) following: Option<Following>,
     /// Where others find the client, once there is a key.
     pub(super) client: Arc<parking_lot::Mutex<Option<Client>>>,
@@ -169,7 +170,7 @@ impl Member {
         }
         state.link = Link::Connecting;
         let (targets, receiver) = watch::channel(target);
-        let (client, feed) = Client::keep(receiver, KeepOptions::new(state.name.clone()));
+        let (client, feed) = (self.connect.0)(receiver, KeepOptions::new(state.name.clone()));
         *self.client.lock() = Some(client.clone());
         Some(Running {
             client,

@@ -157,6 +157,11 @@ impl GatewayConnection {
         self.end(Ended::Lost);
     }
 
+    /// Takes note that the client is not being read from: what it may have sent is not its silence.
+    pub fn hold_back(&mut self, now: Instant) {
+        self.silence.hear(now);
+    }
+
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         match self.phase {
@@ -269,10 +274,11 @@ impl GatewayConnection {
     /// Opens the session that was claimed with a right access token: [`GatewayEvent::Authenticated`]
     /// follows. Does nothing where none was claimed.
     pub fn admit(&mut self) {
-        let Phase::Claimed(claimed) = std::mem::replace(&mut self.phase, Phase::Ready) else {
-            return self.end(Ended::Lost);
+        let Phase::Claimed(claimed) = &mut self.phase else {
+            return;
         };
-        let (opening, rest) = *claimed;
+        let (opening, rest) = std::mem::take(&mut **claimed);
+        self.phase = Phase::Ready;
         if self.is_elsewhere(&opening.path) {
             return self.not_found();
         }

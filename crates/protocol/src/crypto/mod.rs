@@ -5,12 +5,14 @@
 mod cipher;
 mod fingerprint;
 mod key;
+mod key_text;
 mod mac;
 mod secret;
 
 pub use cipher::{CipherError, Decryptor, Encryptor};
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use key::{DeviceKey, KeyError, SessionKey};
+pub use key_text::KeyText;
 pub use mac::{Nonce, ProofBytes, prove};
 pub use secret::{API_KEY_MAX, ApiKey, ApiKeyError, Credential, Token};
 

@@ -15,6 +15,8 @@ use crate::output;
 
 /// The columns of the line of bars.
 const COLUMNS: usize = 60;
+/// The most points that are read for each.
+const POINTS_OF_A_COLUMN: usize = 20;
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const LINE: Style = AnsiColor::Cyan.on_default();
 
@@ -109,21 +111,6 @@ pub(super) fn series(
     names: &Names,
     now: Timestamp,
 ) -> Result<(), Failure> {
-    let mut columns = Columns::new(query, now);
-    let mut rows = VecDeque::new();
-    let mut page = query.clone();
-    let mut total = 0;
-    let first: Series = loop {
-        let answer = reader.query(&page, now).map_err(unanswered)?;
-        total += answer.points.len();
-        columns.take(&answer);
-        rows.extend(table(&answer));
-        rows.drain(..rows.len().saturating_sub(ROWS));
-        page.cursor.clone_from(&answer.next);
-        if page.cursor.is_none() {
-            break answer;
-        }
-    };
     let (gateway, device, code) = ids_of(&query.subject);
     let name = match &query.subject {
         Subject::Point(device, _) | Subject::Online(device) => names.device(device),
@@ -136,28 +123,46 @@ pub(super) fn series(
         (None, device) => format!("{gateway}/{device}"),
     };
     output::line(&output::printable(&format!("{whose}  {code}")))?;
+
+    // The picture is as fine as it can be drawn, whatever the table is.
+    let max_points = COLUMNS * POINTS_OF_A_COLUMN;
+    let fine = HistoryQuery {
+        resolution: Resolution::Auto { max_points },
+        ..query.clone()
+    };
+    let mut columns = Columns::new(query, now);
+    let mut extremes = Extremes::default();
+    each_page(reader, &fine, now, |page| {
+        columns.take(page);
+        extremes.take(page);
+    })?;
     if let Some(bars) = columns.bars() {
         let until = Timestamp(query.to.0.min(now.0));
         output::line(&format!("{LINE}{bars}{LINE:#}"))?;
         output::line(&format!("{} to {}", local(query.from), local(until)))?;
-        if let Some(numbers) = numbers(reader, query, now, &first.unit)? {
-            output::line(&numbers)?;
-        }
+    }
+    if let Some(text) = extremes.text() {
+        output::line(&output::printable(&text))?;
     }
     output::line("")?;
+
+    let mut rows = VecDeque::new();
+    let mut total = 0;
+    let is_single = each_page(reader, query, now, |page| {
+        total += page.points.len();
+        rows.extend(table(page));
+        rows.drain(..rows.len().saturating_sub(ROWS));
+    })?;
     let hidden = total.saturating_sub(rows.len());
-    let none = "nothing in this time; `--since 7d` goes back further";
-    let rows: Vec<[String; 5]> = rows.into_iter().collect();
-    match first.points {
-        Points::Changes(_) => {
-            let rows = rows
-                .into_iter()
-                .map(|[time, value, source, ..]| [time, value, source]);
-            output::table(["TIME", "VALUE", "SOURCE"], rows.collect(), none)?;
-        }
-        Points::Buckets { .. } => {
-            output::table(["FROM", "MEAN", "MIN", "MAX", "CHANGES"], rows, none)?;
-        }
+    let none = "nothing changed in this time; `--since 7d` goes back further";
+    if is_single {
+        let rows = rows
+            .into_iter()
+            .map(|[time, value, source, ..]: [String; 5]| [time, value, source]);
+        output::table(["TIME", "VALUE", "SOURCE"], rows.collect(), none)?;
+    } else {
+        let header = ["FROM", "MEAN", "MIN", "MAX", "CHANGES"];
+        output::table(header, rows.into_iter().collect(), none)?;
     }
     if hidden > 0 {
         output::line(&format!("({hidden} earlier ones: --export csv writes all)"))?;
@@ -165,50 +170,67 @@ pub(super) fn series(
     Ok(())
 }
 
-/// Returns a line about the whole time of a number.
-fn numbers(
+/// Looks at an answer page by page; tells whether it is of single changes.
+fn each_page(
     reader: &Reader,
     query: &HistoryQuery,
     now: Timestamp,
-    unit: &str,
-) -> Result<Option<String>, Failure> {
-    // Whole stretches would reach beyond the time, so as fine as one answer can be.
-    let fine = HistoryQuery {
-        resolution: Resolution::Auto {
-            max_points: query.limit,
-        },
-        cursor: None,
-        ..query.clone()
-    };
-    let answer = reader.query(&fine, now).map_err(unanswered)?;
-    if !answer.is_number {
-        return Ok(None);
-    }
-    let begin = Timestamp(query.from.0);
-    let (low, high, last) = match &answer.points {
-        Points::Changes(changes) => {
-            let before = answer.before.iter().map(|it| Change {
-                at: begin,
-                ..it.clone()
-            });
-            let all: Vec<Change> = before.chain(changes.iter().cloned()).collect();
-            let numbers = || all.iter().filter_map(|it| it.number);
-            let last = all.last().and_then(|it| it.number);
-            (numbers().reduce(f64::min), numbers().reduce(f64::max), last)
+    mut look: impl FnMut(&Series),
+) -> Result<bool, Failure> {
+    let mut query = query.clone();
+    loop {
+        let page = reader.query(&query, now).map_err(unanswered)?;
+        look(&page);
+        query.cursor = page.next;
+        if query.cursor.is_none() {
+            return Ok(matches!(page.points, Points::Changes(_)));
         }
-        Points::Buckets { buckets, .. } => (
-            buckets.iter().map(|it| it.min).reduce(f64::min),
-            buckets.iter().map(|it| it.max).reduce(f64::max),
-            buckets.last().and_then(|it| it.last),
-        ),
-    };
-    let (Some(low), Some(high)) = (low, high) else {
-        return Ok(None);
-    };
-    let number = |number: f64| with_unit(&rounded(number, answer.scale), unit);
-    let last = last.map_or("not known".to_owned(), number);
-    let text = format!("min {}, max {}, last {last}", number(low), number(high));
-    Ok(Some(output::printable(&text)))
+    }
+}
+
+/// The lowest, highest and last value of a number.
+#[derive(Default)]
+struct Extremes {
+    low: Option<f64>,
+    high: Option<f64>,
+    last: Option<f64>,
+    scale: u32,
+    unit: String,
+}
+
+impl Extremes {
+    fn take(&mut self, page: &Series) {
+        if !page.is_number {
+            return;
+        }
+        self.scale = page.scale;
+        self.unit.clone_from(&page.unit);
+        match &page.points {
+            Points::Changes(changes) => {
+                for change in page.before.iter().chain(changes) {
+                    self.see(change.number, change.number, change.number);
+                }
+            }
+            Points::Buckets { buckets, .. } => {
+                for bucket in buckets {
+                    self.see(Some(bucket.min), Some(bucket.max), bucket.last);
+                }
+            }
+        }
+    }
+
+    fn see(&mut self, low: Option<f64>, high: Option<f64>, last: Option<f64>) {
+        self.low = self.low.into_iter().chain(low).reduce(f64::min);
+        self.high = self.high.into_iter().chain(high).reduce(f64::max);
+        self.last = last;
+    }
+
+    fn text(&self) -> Option<String> {
+        let number = |number: f64| with_unit(&rounded(number, self.scale), &self.unit);
+        let (low, high) = (number(self.low?), number(self.high?));
+        let last = self.last.map_or("not known".to_owned(), number);
+        Some(format!("min {low}, max {high}, last {last}"))
+    }
 }
 
 /// Makes rows of a part.
