@@ -138,6 +138,8 @@ impl Gateway {
         for future in self.running {
             drivers.spawn(future);
         }
+        let mut connection = self.options.connection;
+        connection.uuid = Some(Arc::from(self.options.uuid.as_str()));
         let beacon = tokio::spawn(beacon::run(
             self.options.uuid,
             self.address,
@@ -145,7 +147,7 @@ impl Gateway {
             self.stop.clone(),
         ));
         let admission = Admission::new(self.options.limits, self.stop.clone());
-        let config = Arc::new(self.options.connection);
+        let config = Arc::new(connection);
         listener::run(self.listener, config, self.registry, admission).await;
         self.stop_drivers.cancel();
         let ended = tokio::time::timeout(DRIVERS_END, async {

@@ -42,11 +42,12 @@
 //! ```
 
 mod directory;
-mod file;
+pub mod file;
 mod identity;
 mod names;
 
 mod grace;
+mod identify;
 mod supervisor;
 
 mod feed;
@@ -55,6 +56,7 @@ pub use directory::{Added, Directory, KeyText, KnownGateway};
 pub use feed::{GatewayInfo, HUB_BACKLOG_BYTES, HUB_BACKLOG_ITEMS, HubFeed, HubItem, Link};
 pub use file::FileError;
 pub use grace::{DEFAULT_GRACE, Grace, LONGEST_GRACE};
+pub use identify::{AddressSpec, Identities};
 pub use identity::{DeviceRef, GatewayId};
 pub use names::{Named, Names};
 pub use supervisor::{GatewaySpec, Hub, HubError, HubOptions};

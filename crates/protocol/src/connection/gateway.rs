@@ -20,6 +20,8 @@ use crate::wire::{ErrorBody, FromClient, Request, decode_from_client};
 pub struct GatewayConfig {
     /// The device key.
     pub key: DeviceKey,
+    /// Who it is, to be said in the response to the upgrade; not said where there is none.
+    pub uuid: Option<Arc<str>>,
     /// The wire encoding that the gateway speaks.
     pub wire: Wire,
     /// Open choices of the protocol.
@@ -35,6 +37,7 @@ impl GatewayConfig {
     pub fn new(key: DeviceKey) -> Self {
         Self {
             key,
+            uuid: None,
             wire: Wire::default(),
             variants: Variants::default(),
             path: None,
@@ -102,9 +105,10 @@ impl GatewayConnection {
             MESSAGE_MAX_BEFORE_AUTH,
             None,
         );
+        let upgrade = ServerUpgrade::new(config.uuid.clone());
         Self {
             config,
-            phase: Phase::Upgrade(ServerUpgrade::default()),
+            phase: Phase::Upgrade(upgrade),
             channel,
             nonce,
             handshake_deadline: now + HANDSHAKE_TIMEOUT,

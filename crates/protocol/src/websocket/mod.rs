@@ -12,7 +12,8 @@ pub use frame::{Header, HeaderError, Opcode};
 pub use framer::{Framer, FramingError, Item};
 pub(crate) use framer::{mask_tail, write_frame, write_header};
 pub use upgrade::{
-    ClientUpgrade, ServerUpgrade, UpgradeError, UpgradeRequest, bad_request, not_an_upgrade,
+    ClientUpgrade, ServerUpgrade, UUID_HEADER, UpgradeError, UpgradeRequest, bad_request,
+    not_an_upgrade,
 };
 
 /// WebSocket close codes that the protocol uses (section 3), and 1002 from RFC 6455.

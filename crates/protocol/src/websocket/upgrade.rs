@@ -3,11 +3,18 @@
 //! No subprotocol and no extension is offered or chosen; Origin and Host are ignored; any path is
 //! taken unless one was configured.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
+use crate::beacon::is_valid_uuid;
 use crate::limits::{UPGRADE_HEAD_MAX, UPGRADE_HEADERS_MAX};
+
+/// The header of the 101 in which our gateway says its uuid (section 3): an extension of ours. It is a
+/// hint until the handshake is done, since anybody can send it.
+pub const UUID_HEADER: &str = "Hearthgate-Uuid";
 
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -48,9 +55,20 @@ pub struct UpgradeRequest {
 #[derive(Debug, Default)]
 pub struct ServerUpgrade {
     head: Vec<u8>,
+    uuid: Option<Arc<str>>,
 }
 
 impl ServerUpgrade {
+    /// Makes one that says who the gateway is, in [`UUID_HEADER`].
+    pub fn new(uuid: Option<Arc<str>>) -> Self {
+        // Blanks around a header are not part of it.
+        let uuid = uuid.filter(|uuid| is_valid_uuid(uuid) && uuid.trim() == &**uuid);
+        Self {
+            head: Vec::new(),
+            uuid,
+        }
+    }
+
     /// Takes bytes until the request is whole. Gives the request and whatever bytes followed it, and
     /// writes the response.
     ///
@@ -89,6 +107,9 @@ impl ServerUpgrade {
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
         );
         out.extend_from_slice(accept(key).as_bytes());
+        if let Some(uuid) = &self.uuid {
+            out.extend_from_slice(format!("\r\n{UUID_HEADER}: {uuid}").as_bytes());
+        }
         out.extend_from_slice(b"\r\n\r\n");
         let request = UpgradeRequest {
             path: request.path.unwrap_or("/").to_owned(),
@@ -133,6 +154,7 @@ fn refuse(out: &mut Vec<u8>, status: &str, headers: &str, body: &str) {
 pub struct ClientUpgrade {
     key: String,
     head: Vec<u8>,
+    uuid: Option<Box<str>>,
 }
 
 impl ClientUpgrade {
@@ -146,6 +168,7 @@ impl ClientUpgrade {
         Self {
             key,
             head: Vec::new(),
+            uuid: None,
         }
     }
 
@@ -193,7 +216,15 @@ impl ClientUpgrade {
         {
             return Err(UpgradeError::BadAccept("it chose what was not offered"));
         }
+        self.uuid = header(UUID_HEADER)
+            .filter(|uuid| is_valid_uuid(uuid))
+            .map(Box::from);
         Ok(Some(self.head.split_off(size)))
+    }
+
+    /// Returns the uuid that the gateway gave itself in its response, if it did.
+    pub fn take_uuid(&mut self) -> Option<Box<str>> {
+        self.uuid.take()
     }
 
     /// Tells whether any byte has come.
@@ -284,6 +315,26 @@ mod tests {
             }
         }
         assert_eq!(rest.unwrap(), b"after");
+    }
+
+    #[test]
+    fn a_gateway_may_say_who_it_is() {
+        let mut client = ClientUpgrade::start("h:1", "/", [7; 16], &mut Vec::new());
+        let mut answer = Vec::new();
+        let ask = ASK.replacen("dGhlIHNhbXBsZSBub25jZQ==", "BwcHBwcHBwcHBwcHBwcHBw==", 1);
+        let uuid = Some("bf01 2345".into());
+        let asked = ServerUpgrade::new(uuid).handle(ask.as_bytes(), &mut answer);
+        assert!(asked.unwrap().is_some());
+        assert_eq!(client.handle(&answer), Ok(Some(Vec::new())));
+        assert_eq!(client.take_uuid().as_deref(), Some("bf01 2345"));
+        // What is no uuid would end up in topics and file names.
+        for not_one in ["a\r\nSet-Cookie: b", ""] {
+            let mut answer = Vec::new();
+            let asked =
+                ServerUpgrade::new(Some(not_one.into())).handle(ask.as_bytes(), &mut answer);
+            assert!(asked.unwrap().is_some());
+            assert!(!String::from_utf8(answer).unwrap().contains(UUID_HEADER));
+        }
     }
 
     #[test]
