@@ -149,7 +149,7 @@ impl Topics {
 
     /// Returns the object id, and identifier at Home Assistant, of a gateway.
     pub fn gateway_object_id(gateway: &GatewayId) -> String {
-        format!("{ID_PREFIX}{}", plain(gateway.as_str()))
+        format!("{ID_PREFIX}gateway_{}", plain(gateway.as_str()))
     }
 
     /// Tells what a topic means; none if it is not one of ours.
