@@ -75,7 +75,9 @@ impl FromStr for BrokerAddress {
         };
         let (host, port) = match place.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => {
-                let port: u16 = port.parse().map_err(|_| wrong("the port is no number up to 65535"))?;
+                let port: u16 = port
+                    .parse()
+                    .map_err(|_| wrong("the port is no number up to 65535"))?;
                 (host, port)
             }
             _ => (place, if tls { PORT_TLS } else { PORT }),
@@ -88,15 +90,25 @@ impl FromStr for BrokerAddress {
         if !sound {
             return Err(wrong("the host or port is none"));
         }
-        let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
+        let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, "")))
+        {
             None | Some(("", "")) => (None, None),
             Some((user, password)) => {
-                let decoded = |text: &str| decode(text).ok_or_else(|| wrong("a % is not followed by two hexadecimal digits"));
+                let decoded = |text: &str| {
+                    decode(text)
+                        .ok_or_else(|| wrong("a % is not followed by two hexadecimal digits"))
+                };
                 let password = Some(decoded(password)?).filter(|password| !password.is_empty());
                 (Some(decoded(user)?), password.map(Secret::new))
             }
         };
-        Ok(Self { host: host.to_owned(), port, tls, user, password })
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+            tls,
+            user,
+            password,
+        })
     }
 }
 
@@ -146,7 +158,8 @@ impl FromStr for MqttVersion {
 
     fn from_str(text: &str) -> Result<Self, UnknownVersion> {
         let mut all = Self::ALL.iter().copied();
-        all.find(|version| version.name() == text).ok_or(UnknownVersion)
+        all.find(|version| version.name() == text)
+            .ok_or(UnknownVersion)
     }
 }
 
@@ -239,9 +252,18 @@ mod tests {
         let address: BrokerAddress = "mqtt://u:geheim@h".parse().unwrap();
         let options = MqttOptions::new(address.clone());
         assert!(!format!("{options:?}{address}{address:?}").contains("geheim"));
-        for wrong in ["mqtt://u:geheim@h:x", "http://u:geheim@h", "mqtt://u:geheim@", "u:geheim@h", "mqtt://u:geheim%@h:1"] {
+        for wrong in [
+            "mqtt://u:geheim@h:x",
+            "http://u:geheim@h",
+            "mqtt://u:geheim@",
+            "u:geheim@h",
+            "mqtt://u:geheim%@h:1",
+        ] {
             let error = wrong.parse::<BrokerAddress>().unwrap_err();
-            assert!(!error.contains("geheim") && error.contains("mqtt://HOST"), "{error}");
+            assert!(
+                !error.contains("geheim") && error.contains("mqtt://HOST"),
+                "{error}"
+            );
         }
     }
 }

@@ -171,9 +171,7 @@ impl Topics {
                 Meaning::Gateway(GatewayId::from(unlevel(gateway)?.as_str()), Kind::of(kind)?)
             }
             [gateway, id, "set"] => Meaning::Set(device(gateway, id)?, None),
-            [gateway, id, "set", key] => {
-                Meaning::Set(device(gateway, id)?, Some(unlevel(key)?))
-            }
+            [gateway, id, "set", key] => Meaning::Set(device(gateway, id)?, Some(unlevel(key)?)),
             [gateway, id, kind] => Meaning::Device(device(gateway, id)?, Kind::of(kind)?),
             _ => return None,
         })
@@ -288,7 +286,10 @@ mod tests {
                 assert_eq!(topics.meaning(&topic), meaning, "{topic}");
             }
             let set = topics.device(&device, "set");
-            assert_eq!(topics.meaning(&set), Some(Meaning::Set(device.clone(), None)));
+            assert_eq!(
+                topics.meaning(&set),
+                Some(Meaning::Set(device.clone(), None))
+            );
             let meaning = Some(Meaning::Set(device.clone(), Some("switch_1".to_owned())));
             assert_eq!(topics.meaning(&format!("{set}/switch_1")), meaning);
         }
@@ -317,7 +318,10 @@ mod tests {
             .map(|id| Topics::gateway_object_id(&GatewayId::from(*id)))
             .collect();
         for id in &ids {
-            assert!(id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'));
+            assert!(
+                id.bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+            );
         }
         let unique: std::collections::HashSet<&String> = ids.iter().collect();
         assert_eq!(unique.len(), ids.len(), "{ids:?}");
@@ -328,7 +332,16 @@ mod tests {
 
     #[test]
     fn choices_that_cannot_be_are_refused() {
-        for root in ["", "a+b", "a/#", "/a", "a/", "a//b", "$SYS", "homeassistant"] {
+        for root in [
+            "",
+            "a+b",
+            "a/#",
+            "/a",
+            "a/",
+            "a//b",
+            "$SYS",
+            "homeassistant",
+        ] {
             assert!(Topics::new(root, "homeassistant").is_err(), "{root}");
         }
         assert!(Topics::new("hearthgate", "#").is_err());
