@@ -14,6 +14,7 @@ use hearthgate_protocol::variants::{KeyForm, Padding, Proof, ProofOver, Variants
 
 use crate::commands::{DoctorArgs, GatewaysArgs, RecordArgs};
 use crate::duration;
+use crate::hub_args::HubArgs;
 
 /// Both ends of the local protocol between a Tuya-enabled gateway and third-party systems.
 ///
@@ -73,6 +74,8 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Serves devices to third-party systems
     Gateway(Box<GatewayArgs>),
+    /// Looks after gateways and passes their devices on: to Home Assistant and other programs over MQTT
+    Hub(Box<HubArgs>),
     /// Lists the gateways that advertise themselves on this network
     Discover(DiscoverArgs),
     /// Names the layer that fails between here and a gateway, and what to do about it
@@ -387,8 +390,12 @@ pub(crate) struct ConfigArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Prints an example of a gateway's configuration file, with every option and its default
-    Example,
+    /// Prints an example of a configuration file, with every option and its default
+    Example {
+        /// The hub's instead of the gateway's.
+        #[arg(long)]
+        hub: bool,
+    },
 }
 
 /// Makes a parser that lists the choices in help and errors.

@@ -6,6 +6,8 @@ mod commands;
 mod config;
 mod duration;
 mod exit;
+mod hub_args;
+mod hub_config;
 mod key;
 mod known;
 mod logging;

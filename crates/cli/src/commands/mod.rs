@@ -6,6 +6,7 @@ mod discover;
 mod doctor;
 mod gateway;
 mod gateways;
+mod hub;
 mod read;
 mod record;
 mod set;
@@ -30,7 +31,7 @@ use crate::logging;
 /// Runs the command.
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     // A gateway's log is its user interface; a command's is its answer.
-    let level = if matches!(cli.command, Command::Gateway(_)) {
+    let level = if matches!(cli.command, Command::Gateway(_) | Command::Hub(_)) {
         "info"
     } else {
         "warn"
@@ -39,6 +40,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Demo(args) => in_runtime(demo::run(args)),
         Command::Gateway(args) => in_runtime(gateway::run(*args)),
+        Command::Hub(args) => in_runtime(hub::run(*args)),
         Command::Discover(args) => in_runtime(discover::run(args)),
         Command::Doctor(args) => in_runtime(doctor::run(*args)),
         Command::Record(args) => in_runtime(record::run(*args)),
