@@ -231,3 +231,36 @@ def test_metrics_have_values_where_they_are_asked_for(start_gateway, hub):
         time.sleep(0.05)
     with urllib.request.urlopen(f"{url}/healthz", timeout=20) as response:
         assert json.loads(response.read())["status"] == "ok"
+
+
+def test_the_command_hub_serves_it_and_a_session_outlives_its_restart(spawn, start_gateway, key_file, window, tmp_path):
+    gateway = start_gateway(many(2))
+
+    def start(address: str) -> Running:
+        return spawn(
+            "hub", "--web", address, "--web-login", "always", "--no-discovery", "--state", tmp_path / "hub-state",
+            "--gateway", gateway.url, "--key-file", key_file,
+        )  # fmt: skip
+
+    first = start("127.0.0.1:0")
+    token, url = first.wait_for_log(TOKEN)[1], first.wait_for_log(PAGE)[1]
+    home = window(url)
+    page = home.page
+    page.goto(url)
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Log in").click()
+    home.live()
+    expect(page.locator(".tally")).to_have_text("2 devices")
+    assert (tmp_path / "hub-state" / "web-token").stat().st_mode & 0o077 == 0
+    first.process.terminate()
+    assert first.wait(10) == 0, first.story()
+    expect(page.locator("#banner")).to_contain_text("No connection to the hub")
+    again = start(url.removeprefix("http://"))
+    home.live()
+    expect(page.locator(".tally")).to_have_text("2 devices")
+    home.card("socket-0000").get_by_role("link").click()
+    expect(page.get_by_text("This hub keeps no history.")).to_have_count(0)
+    expect(page.locator(".chart svg[role=img]")).to_be_visible()
+    assert token not in again.log_text
+    page.get_by_role("link", name="Gateways").click()
+    expect(page.get_by_role("button", name="Add a gateway")).to_be_hidden()
