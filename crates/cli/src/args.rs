@@ -16,6 +16,7 @@ use crate::commands::{
     CatalogArgs, DoctorArgs, GatewaysArgs, HistoryArgs, LanArgs, RecordArgs, WebArgs,
 };
 use crate::duration;
+use crate::hub_args::HubArgs;
 use crate::limits::LimitOptions;
 use crate::tls::{ServeOptions, TlsOptions};
 
@@ -77,6 +78,8 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Serves devices to third-party systems
     Gateway(Box<GatewayArgs>),
+    /// Looks after gateways and passes their devices on: to Home Assistant and other programs over MQTT
+    Hub(Box<HubArgs>),
     /// Lists the gateways that advertise themselves on this network
     Discover(DiscoverArgs),
     /// Names the layer that fails between here and a gateway, and what to do about it
@@ -177,7 +180,7 @@ pub(crate) struct KeyOptions {
 }
 
 /// Where real gateways may have chosen differently.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct VariantOptions {
     /// What fills the last block of a message [default: pkcs7].
     #[arg(long, value_name = "PADDING", value_parser = choice::<Padding>(Padding::ALL, Padding::name), help_heading = "Variants of the protocol")]
@@ -431,8 +434,12 @@ pub(crate) struct ConfigArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Prints an example of a gateway's configuration file, with every option and its default
-    Example,
+    /// Prints an example of a configuration file, with every option and its default
+    Example {
+        /// The hub's instead of the gateway's.
+        #[arg(long)]
+        hub: bool,
+    },
 }
 
 /// Makes a parser that lists the choices in help and errors.

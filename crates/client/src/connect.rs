@@ -128,6 +128,7 @@ pub(crate) fn ends(
     let (status_sender, status) = watch::channel(Status {
         phase: Phase::Connecting,
         wire: Wire::default(),
+        uuid: None,
         synced: Synced::NotYet,
         over: false,
     });

@@ -34,6 +34,8 @@ pub(crate) struct Status {
     pub(crate) phase: Phase,
     /// The wire encoding, once `phase` is `Up`.
     pub(crate) wire: Wire,
+    /// What the gateway called itself, once `phase` was `Up`.
+    pub(crate) uuid: Option<Arc<str>>,
     pub(crate) synced: Synced,
     /// Whether no other connection follows.
     pub(crate) over: bool,

@@ -67,6 +67,12 @@ impl Client {
         self.status.borrow().wire
     }
 
+    /// Returns the uuid that the gateway gave itself on the connection of the moment or the last one, if
+    /// it did: our own do (section 3). None before both sides have proven that they know the key.
+    pub fn gateway_uuid(&self) -> Option<Arc<str>> {
+        self.status.borrow().uuid.clone()
+    }
+
     /// Returns the mirror of the gateway's devices. Empty until [`Client::synced`], and for ever if
     /// [`ClientOptions::mirror`](crate::ClientOptions::mirror) is off.
     pub fn mirror(&self) -> &Mirror {

@@ -324,6 +324,7 @@ impl<'a> Link<'a> {
     fn authenticated(&mut self) {
         self.ready = true;
         let wire = self.connection.wire();
+        let uuid = self.connection.gateway_uuid().map(Arc::from);
         tracing::info!(gateway = %self.context.gateway, %wire, "connected");
         if self.context.feeds.mirrored() {
             self.sync = Some(Sync::new(self.context.request_timeout));
@@ -335,6 +336,7 @@ impl<'a> Link<'a> {
         self.context.status.send_modify(|status| {
             status.phase = Phase::Up;
             status.wire = wire;
+            status.uuid = uuid;
         });
     }
 

@@ -170,6 +170,8 @@ impl Gateway {
             drivers.spawn(future);
         }
         let book = TokenBook::of(&self.options);
+        let mut connection = self.options.connection;
+        connection.uuid = Some(Arc::from(self.options.uuid.as_str()));
         let beacon = tokio::spawn(beacon::run(
             self.options.uuid,
             self.address,
@@ -182,7 +184,7 @@ impl Gateway {
             self.first_session,
             book,
         );
-        let config = Arc::new(self.options.connection);
+        let config = Arc::new(connection);
         let tls = self.options.tls.map(|tls| tls.acceptor().clone());
         let listeners = [Some(self.listener), self.token_listener.map(|(it, _)| it)];
         let serving = listeners.into_iter().flatten().map(|listener| {

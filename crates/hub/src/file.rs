@@ -104,7 +104,7 @@ impl Problem {
 }
 
 /// Returns a folder of the user's, `$VARIABLE` or `$HOME/BELOW`, joined with `hearthgate`.
-pub(crate) fn user_folder(
+pub fn user_folder(
     variable: &'static str,
     below: &str,
     what: &'static str,
@@ -121,7 +121,7 @@ pub(crate) fn user_folder(
 }
 
 /// Reads a file; none where there is none.
-pub(crate) fn read(path: &Path) -> Result<Option<String>, FileError> {
+pub fn read(path: &Path) -> Result<Option<String>, FileError> {
     let failed = |cause: io::Error| FileError::Access {
         doing: "read",
         path: path.to_owned(),
@@ -162,7 +162,7 @@ pub(crate) fn is_open_to_others(path: &Path) -> bool {
 /// at a time does so, in whatever program; nothing is written where the text stays or `change` fails.
 /// The text from before is kept beside it as the last good copy, for which reason `change` must fail on
 /// a text that is not good.
-pub(crate) fn edit<T>(
+pub fn edit<T>(
     path: &Path,
     change: impl FnOnce(&str) -> Result<(String, T), FileError>,
 ) -> Result<T, FileError> {

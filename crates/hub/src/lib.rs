@@ -43,11 +43,12 @@
 //! ```
 
 mod directory;
-mod file;
+pub mod file;
 mod identity;
 mod names;
 
 mod grace;
+mod identify;
 mod supervisor;
 
 mod feed;
@@ -63,6 +64,7 @@ pub use history::{
     Bucket, Change, HISTORY_LIMIT_MAX, HistoryError, HistoryFuture, HistoryQuery, HistorySource,
     HistoryStatus, Points, Resolution, Series, Step, Subject,
 };
+pub use identify::{AddressSpec, Identities};
 pub use identity::{DeviceRef, GatewayId};
 pub use names::{Named, Names};
 pub use supervisor::{GatewaySpec, Hub, HubError, HubOptions};

@@ -28,6 +28,7 @@ use crate::directory::{Directory, KnownGateway};
 use crate::feed::{Board, GatewayInfo, HubFeed, Link};
 use crate::file::FileError;
 use crate::grace::DEFAULT_GRACE;
+use crate::identify::{self, AddressSpec, Identities, Pending};
 use crate::identity::{DeviceRef, GatewayId};
 use crate::names::Names;
 use member::Member;
@@ -95,11 +96,13 @@ pub struct Hub {
 }
 
 #[derive(Debug)]
-struct Inner {
+pub(crate) struct Inner {
     board: Arc<Board>,
     names: Names,
-    discovery: Option<Discovery>,
+    discovery: Option<Arc<Discovery>>,
     connect: Connect,
+    /// How many gateways are known by their address alone.
+    unidentified: watch::Sender<usize>,
     members: Mutex<HashMap<GatewayId, Entry>>,
 }
 
@@ -202,6 +205,7 @@ impl Hub {
             Discovery::start(&options)
                 .inspect_err(|error| tracing::warn!("gateways cannot be found: {error}"))
                 .ok()
+                .map(Arc::new)
         });
         Self {
             inner: Arc::new(Inner {
@@ -209,6 +213,7 @@ impl Hub {
                 names: options.names,
                 discovery,
                 connect,
+                unidentified: watch::Sender::new(0),
                 members: Mutex::default(),
             }),
         }
@@ -218,6 +223,28 @@ impl Hub {
     /// address takes effect at once.
     pub fn set(&self, spec: GatewaySpec) {
         self.inner.set(spec, false);
+    }
+
+    /// Looks after the gateway at an address, whoever it is: at once where that is remembered, otherwise
+    /// once it has proven that it knows the key and said who it is, is heard, or is known by its address
+    /// for want of anything else. It is tried without an end and holds no other one up.
+    pub fn set_address(&self, spec: AddressSpec, identities: &Identities) {
+        if let Some(id) = identities.at(&spec.endpoint) {
+            return self.set(identify::named(spec, id));
+        }
+        tokio::spawn(identify::run(
+            Arc::downgrade(&self.inner),
+            spec,
+            identities.clone(),
+            self.inner.discovery.clone(),
+            Pending::new(&self.inner.unidentified),
+        ));
+    }
+
+    /// Returns how many gateways are known by their address alone, and changes of it: while there are
+    /// any, nobody can tell that a gateway is known no more.
+    pub fn unidentified(&self) -> watch::Receiver<usize> {
+        self.inner.unidentified.subscribe()
     }
 
     /// Closes the connection to a gateway and forgets its devices. Tells whether it was there.
@@ -354,7 +381,7 @@ impl Hub {
 }
 
 impl Inner {
-    fn set(&self, spec: GatewaySpec, from_file: bool) {
+    pub(crate) fn set(&self, spec: GatewaySpec, from_file: bool) {
         let mut members = self.members.lock();
         if let Some(entry) = members.get(&spec.id) {
             if from_file && !entry.from_file {

@@ -2,11 +2,18 @@
 
 use crate::args::{ConfigArgs, ConfigCommand};
 use crate::exit::Failure;
-use crate::{config, output};
+use crate::{config, hub_config, output};
 
 /// Runs the command.
 pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     match args.command {
-        ConfigCommand::Example => Ok(output::line(config::EXAMPLE.trim_end())?),
+        ConfigCommand::Example { hub } => {
+            let example = if hub {
+                hub_config::EXAMPLE
+            } else {
+                config::EXAMPLE
+            };
+            Ok(output::line(example.trim_end())?)
+        }
     }
 }

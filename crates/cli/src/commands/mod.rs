@@ -8,6 +8,7 @@ mod doctor;
 mod gateway;
 mod gateways;
 mod history;
+mod hub;
 mod lan;
 mod read;
 mod record;
@@ -29,7 +30,7 @@ pub(crate) use gateways::GatewaysArgs;
 pub(crate) use history::HistoryArgs;
 pub(crate) use lan::LanArgs;
 pub(crate) use record::RecordArgs;
-pub(crate) use web::WebArgs;
+pub(crate) use web::{WebArgs, WebFile};
 
 use crate::args::{Cli, Command, GatewayOptions};
 use crate::exit::Failure;
@@ -39,7 +40,7 @@ use crate::logging;
 /// Runs the command.
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     // A gateway's log is its user interface; a command's is its answer.
-    let level = if matches!(cli.command, Command::Gateway(_)) {
+    let level = if matches!(cli.command, Command::Gateway(_) | Command::Hub(_)) {
         "info"
     } else {
         "warn"
@@ -48,6 +49,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Demo(args) => in_runtime(demo::run(args)),
         Command::Gateway(args) => in_runtime(gateway::run(*args)),
+        Command::Hub(args) => in_runtime(hub::run(*args)),
         Command::Discover(args) => in_runtime(discover::run(args)),
         Command::Doctor(args) => in_runtime(doctor::run(*args)),
         Command::Record(args) => in_runtime(record::run(*args)),

@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use hearthgate_gateway::{StateFolder, TlsIdentity};
 use hearthgate_hub::Hub;
 use hearthgate_web::{Credentials, LoginMode, Token, User, Web, WebOptions};
+use serde::Deserialize;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -68,8 +69,25 @@ pub(crate) struct WebArgs {
     pub(crate) web_metrics_values: bool,
 }
 
+/// The same in the hub's configuration file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct WebFile {
+    address: Option<SocketAddr>,
+    off: bool,
+    login: Option<WebLogin>,
+    user: Option<String>,
+    password_file: Option<PathBuf>,
+    tls: bool,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    hosts: Vec<String>,
+    metrics_values: bool,
+}
+
 /// When a login is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum WebLogin {
     /// Beyond loopback.
     Auto,
@@ -78,6 +96,29 @@ pub(crate) enum WebLogin {
 }
 
 impl WebArgs {
+    /// Lays these over those of a file in `folder`.
+    pub(crate) fn or(self, file: WebFile, folder: &Path) -> Self {
+        let beside = |path: Option<PathBuf>| path.map(|path| folder.join(path));
+        let tls_given = self.web_tls || self.web_tls_cert.is_some();
+        let in_file = |path: Option<PathBuf>| beside(path).filter(|_| !tls_given);
+        Self {
+            no_web: self.no_web || (file.off && self.web.is_none()),
+            web: self.web.or(file.address),
+            web_login: self.web_login.or(file.login),
+            web_user: self.web_user.or(file.user),
+            web_password_file: self.web_password_file.or(beside(file.password_file)),
+            web_tls: self.web_tls || (file.tls && !tls_given),
+            web_tls_cert: self.web_tls_cert.or(in_file(file.tls_cert)),
+            web_tls_key: self.web_tls_key.or(in_file(file.tls_key)),
+            web_host: if self.web_host.is_empty() {
+                file.hosts
+            } else {
+                self.web_host
+            },
+            web_metrics_values: self.web_metrics_values || file.metrics_values,
+        }
+    }
+
     /// Makes the options of the page. `state`: the folder for what is kept, if anything is.
     pub(super) fn options(&self, state: Option<&Path>) -> Result<WebOptions, Failure> {
         let mut options = options(self.web);

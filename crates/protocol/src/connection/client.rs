@@ -115,6 +115,8 @@ pub struct ClientConnection {
     phase: Phase,
     channel: Channel,
     nonce: Nonce,
+    /// What the gateway called itself: a claim until it has proven that it knows the key.
+    uuid: Option<Box<str>>,
     handshake_deadline: Instant,
     silence: Silence,
     /// An event that input or a timeout caused, to be polled.
@@ -154,6 +156,7 @@ impl ClientConnection {
             phase: Phase::Upgrade(upgrade),
             channel,
             nonce: Nonce::new(entropy.nonce),
+            uuid: None,
             handshake_deadline: started + HANDSHAKE_TIMEOUT,
             silence: Silence::new(started),
             pending: None,
@@ -171,6 +174,7 @@ impl ClientConnection {
             Phase::Upgrade(upgrade) => match upgrade.handle(bytes) {
                 Ok(None) => {}
                 Ok(Some(rest)) => {
+                    self.uuid = upgrade.take_uuid();
                     self.upgraded();
                     self.channel.framer.push(&rest);
                 }
@@ -255,6 +259,12 @@ impl ClientConnection {
     /// Tells whether the connection ended; what is left of the output may still be flushed.
     pub fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended)
+    }
+
+    /// Returns the uuid that the gateway gave itself, if it did: our own do (section 3). None before
+    /// both sides have proven that they know the key.
+    pub fn gateway_uuid(&self) -> Option<&str> {
+        self.uuid.as_deref().filter(|_| self.is_authenticated())
     }
 
     /// Returns the wire encoding in use, pinned or detected.

@@ -23,6 +23,8 @@ pub struct GatewayConfig {
     /// The key, which decides on the dialect: with an API key it is the older one (section 8), and whoever
     /// makes the connection decides on [`GatewayEvent::Claimed`].
     pub key: Credential,
+    /// Who it is, to be said in the response to the upgrade; not said where there is none.
+    pub uuid: Option<Arc<str>>,
     /// The wire encoding that the gateway speaks; in the older dialect always `plain`.
     pub wire: Wire,
     /// Open choices of the protocol.
@@ -38,6 +40,7 @@ impl GatewayConfig {
     pub fn new(key: impl Into<Credential>) -> Self {
         Self {
             key: key.into(),
+            uuid: None,
             wire: Wire::default(),
             variants: Variants::default(),
             path: None,
@@ -112,9 +115,10 @@ impl GatewayConnection {
         };
         let padding = config.variants.padding;
         let channel = Channel::new(&key, padding, wire, MESSAGE_MAX_BEFORE_AUTH, None);
+        let upgrade = ServerUpgrade::new(config.uuid.clone());
         Self {
             config,
-            phase: Phase::Upgrade(ServerUpgrade::default()),
+            phase: Phase::Upgrade(upgrade),
             channel,
             nonce,
             handshake_deadline: now + HANDSHAKE_TIMEOUT,
@@ -282,7 +286,7 @@ impl GatewayConnection {
         if self.is_elsewhere(&opening.path) {
             return self.not_found();
         }
-        opening.accept(self.channel.raw_out());
+        opening.accept(self.config.uuid.as_deref(), self.channel.raw_out());
         self.channel.set_limit(self.config.message_max);
         self.channel.framer.push(&rest);
         self.pending = Some(GatewayEvent::Authenticated);

@@ -12,7 +12,8 @@ pub use frame::{Header, HeaderError, Opcode};
 pub use framer::{Framer, FramingError, Item};
 pub(crate) use framer::{mask_tail, write_frame, write_header};
 pub use upgrade::{
-    ClientUpgrade, ServerUpgrade, UpgradeError, UpgradeRequest, bad_request, not_an_upgrade,
+    ClientUpgrade, ServerUpgrade, UUID_HEADER, UpgradeError, UpgradeRequest, bad_request,
+    not_an_upgrade,
 };
 pub(crate) use upgrade::{Opening, unauthorized};
 

@@ -3,14 +3,21 @@
 //! No subprotocol and no extension is offered or chosen; Origin and Host are ignored; any path is
 //! taken unless one was configured.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 use zeroize::Zeroize;
 
+use crate::beacon::is_valid_uuid;
 use crate::crypto::Token;
 use crate::limits::{UPGRADE_HEAD_MAX, UPGRADE_HEADERS_MAX};
 use crate::token::{Claim, write_bearer};
+
+/// The header of the 101 in which our gateway says its uuid (section 3): an extension of ours. It is a
+/// hint until the handshake is done, since anybody can send it.
+pub const UUID_HEADER: &str = "Hearthgate-Uuid";
 
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -51,9 +58,20 @@ pub struct UpgradeRequest {
 #[derive(Debug, Default)]
 pub struct ServerUpgrade {
     head: Vec<u8>,
+    uuid: Option<Arc<str>>,
 }
 
 impl ServerUpgrade {
+    /// Makes one that says who the gateway is, in [`UUID_HEADER`].
+    pub fn new(uuid: Option<Arc<str>>) -> Self {
+        // Blanks around a header are not part of it.
+        let uuid = uuid.filter(|uuid| is_valid_uuid(uuid) && uuid.trim() == &**uuid);
+        Self {
+            head: Vec::new(),
+            uuid,
+        }
+    }
+
     /// Takes bytes until the request is whole. Gives the request and whatever bytes followed it, and
     /// writes the response.
     ///
@@ -72,7 +90,7 @@ impl ServerUpgrade {
         let Wanted::WebSocket { key, path } = request.wanted else {
             return Err(UpgradeError::NotAnUpgrade);
         };
-        write_switch(&key, out);
+        write_switch(&key, self.uuid.as_deref(), out);
         let rest = self.head.get(size..).unwrap_or_default().to_vec();
         self.head = Vec::new();
         Ok(Some((UpgradeRequest { path }, rest)))
@@ -121,9 +139,9 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    /// Writes the 101.
-    pub(crate) fn accept(&self, out: &mut Vec<u8>) {
-        write_switch(&self.key, out);
+    /// Writes the 101, and who the gateway is.
+    pub(crate) fn accept(&self, uuid: Option<&str>, out: &mut Vec<u8>) {
+        write_switch(&self.key, uuid, out);
     }
 }
 
@@ -184,11 +202,14 @@ fn read_request(bytes: &[u8]) -> Result<Option<(Request, usize)>, UpgradeError> 
     Ok(Some((Request { wanted, bearer }, size)))
 }
 
-fn write_switch(key: &str, out: &mut Vec<u8>) {
+fn write_switch(key: &str, uuid: Option<&str>, out: &mut Vec<u8>) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
     );
     out.extend_from_slice(accept(key).as_bytes());
+    if let Some(uuid) = uuid {
+        out.extend_from_slice(format!("\r\n{UUID_HEADER}: {uuid}").as_bytes());
+    }
     out.extend_from_slice(b"\r\n\r\n");
 }
 
@@ -233,6 +254,7 @@ pub struct ClientUpgrade {
     head: Vec<u8>,
     /// Whether it is a 400 whose body, which may tell of TLS, is still on its way.
     refused: bool,
+    uuid: Option<Box<str>>,
 }
 
 impl ClientUpgrade {
@@ -262,6 +284,7 @@ impl ClientUpgrade {
             key,
             head: Vec::new(),
             refused: false,
+            uuid: None,
         }
     }
 
@@ -322,6 +345,9 @@ impl ClientUpgrade {
         {
             return Err(UpgradeError::BadAccept("it chose what was not offered"));
         }
+        self.uuid = header(UUID_HEADER)
+            .filter(|uuid| is_valid_uuid(uuid))
+            .map(Box::from);
         Ok(Some(self.head.split_off(size)))
     }
 
@@ -329,6 +355,11 @@ impl ClientUpgrade {
     pub fn unfinished(&self) -> Option<UpgradeError> {
         self.refused
             .then_some(UpgradeError::Refused { status: 400 })
+    }
+
+    /// Returns the uuid that the gateway gave itself in its response, if it did.
+    pub fn take_uuid(&mut self) -> Option<Box<str>> {
+        self.uuid.take()
     }
 
     /// Tells whether any byte has come.
@@ -424,6 +455,26 @@ mod tests {
             }
         }
         assert_eq!(rest.unwrap(), b"after");
+    }
+
+    #[test]
+    fn a_gateway_may_say_who_it_is() {
+        let mut client = ClientUpgrade::start("h:1", "/", [7; 16], &mut Vec::new());
+        let mut answer = Vec::new();
+        let ask = ASK.replacen("dGhlIHNhbXBsZSBub25jZQ==", "BwcHBwcHBwcHBwcHBwcHBw==", 1);
+        let uuid = Some("bf01 2345".into());
+        let asked = ServerUpgrade::new(uuid).handle(ask.as_bytes(), &mut answer);
+        assert!(asked.unwrap().is_some());
+        assert_eq!(client.handle(&answer), Ok(Some(Vec::new())));
+        assert_eq!(client.take_uuid().as_deref(), Some("bf01 2345"));
+        // What is no uuid would end up in topics and file names.
+        for not_one in ["a\r\nSet-Cookie: b", ""] {
+            let mut answer = Vec::new();
+            let asked =
+                ServerUpgrade::new(Some(not_one.into())).handle(ask.as_bytes(), &mut answer);
+            assert!(asked.unwrap().is_some());
+            assert!(!String::from_utf8(answer).unwrap().contains(UUID_HEADER));
+        }
     }
 
     #[test]
