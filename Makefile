@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 TOOLS := target/tools
 VENV := target/venv
+# Home Assistant's own packages, under the one Python that it takes.
+HOMEASSISTANT := target/venv-homeassistant
 PYTHON ?= python3
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
@@ -10,7 +12,7 @@ CARGO_FUZZ_VERSION := 0.13.2
 export HEARTHGATE_BIN := $(CURDIR)/target/debug/hearthgate
 
 .DEFAULT_GOAL := help
-.PHONY: help check test demo fmt clippy docs deny unit sqlite3 simulate e2e fuzz fuzz-check
+.PHONY: help check test demo fmt clippy docs deny unit sqlite3 simulate e2e mosquitto homeassistant fuzz fuzz-check
 
 help: ## Lists the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,12 +55,17 @@ simulate: ## Thousands of seeded runs of the simulation, optimised
 sqlite3:
 	@command -v sqlite3 >/dev/null || (apt-get update -qq && apt-get install -y -qq sqlite3)
 
-e2e: $(VENV)/ready ## The independent second implementation against the binary
+e2e: $(VENV)/ready mosquitto homeassistant ## The independent second implementation against the binary
 	cargo build --locked --bin hearthgate
 	cargo build --locked -p hearthgate-web --example page
 	@command -v mosquitto >/dev/null || (apt-get update -qq && apt-get install -y -qq mosquitto) || true  # else its tests say so
 	@command -v ip strace >/dev/null || (apt-get update -qq && apt-get install -y -qq iproute2 strace) || true  # else their tests say so
 	$(VENV)/bin/python -m pytest e2e --quiet
+
+mosquitto:
+	@test -x /usr/sbin/mosquitto || command -v mosquitto >/dev/null || (apt-get update -qq && apt-get install -y -qq mosquitto)
+
+homeassistant: $(HOMEASSISTANT)/ready
 
 fuzz-check: ## Compiles the fuzz targets and replays their corpus
 	CARGO_TARGET_DIR=target/fuzz cargo check --manifest-path fuzz/Cargo.toml --all-features --locked --quiet
@@ -79,4 +86,9 @@ $(TOOLS)/bin/cargo-fuzz:
 $(VENV)/ready: e2e/requirements.txt
 	$(PYTHON) -m venv $(VENV) || (apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV))
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement e2e/requirements.txt
+	touch $@
+
+$(HOMEASSISTANT)/ready: e2e/requirements-homeassistant.txt e2e/harness/find_python.py
+	set -e; python=$$($(PYTHON) e2e/harness/find_python.py); $$python -m venv $(HOMEASSISTANT)
+	$(HOMEASSISTANT)/bin/pip install --quiet --disable-pip-version-check --requirement e2e/requirements-homeassistant.txt
 	touch $@

@@ -277,7 +277,12 @@ impl Bridge {
                 "via_device": self.topics.hub_object_id(),
             },
             "origin": self.origin(),
-            "availability": [{"topic": self.topics.bridge("state")}],
+            // These are Home Assistant's defaults; it was seen to lose one, and the entity with it.
+            "availability": [{
+                "topic": self.topics.bridge("state"),
+                "payload_available": "online",
+                "payload_not_available": "offline",
+            }],
             "components": {
                 "connection": connection(&id, &state, "{{ 'online' if value_json.connected else 'offline' }}", "online", "offline"),
                 "devices": sensor("devices", "Devices", "mdi:devices"),
