@@ -114,6 +114,6 @@ def start_hub(spawn: Callable[..., Running]) -> Callable[..., Running]:
     def start(broker: Broker | str | None, *arguments: str | Path, **more: str) -> Running:
         url = broker.url if isinstance(broker, Broker) else broker
         outlet = ["--mqtt", url] if url else []
-        return spawn("hub", "--no-discovery", *outlet, *arguments, **more)
+        return spawn("hub", "--no-discovery", "--no-web", *outlet, *arguments, **more)
 
     return start

@@ -136,7 +136,7 @@ async def test_a_second_hub_of_the_same_folder_is_refused(broker, listener, star
     know(start_gateway())
     first = start_hub(broker)
     await all_there(listener, profiles.home())
-    outcome = await run("hub", "--no-discovery", "--mqtt", broker.url)
+    outcome = await run("hub", "--no-web", "--no-discovery", "--mqtt", broker.url)
     outcome.must_exit(1).must_say("another hub", "topic root `hearthgate`", "--topic-root")
     await untouched(first, listener)
 
@@ -146,7 +146,7 @@ async def test_a_second_hub_of_another_machine_is_refused(broker, listener, star
     first = start_hub(broker)
     await all_there(listener, profiles.home())
     for more in ((), ("--mqtt-version", "3.1.1")):
-        outcome = await run("hub", "--no-discovery", "--mqtt", broker.url, "--state", tmp_path / "other", *more)
+        outcome = await run("hub", "--no-web", "--no-discovery", "--mqtt", broker.url, "--state", tmp_path / "other", *more)
         outcome.must_exit(1).must_say("another hub serves the topic root `hearthgate`", broker.url, "--topic-root")
         await untouched(first, listener)
     # Another root is what it was told, and both live.

@@ -87,7 +87,11 @@ impl Bridge {
     }
 
     fn rename(&mut self, request: &Request) -> Outcome {
-        let name = request.name.as_deref().filter(|name| !name.is_empty());
+        let Some(name) = request.name.as_deref() else {
+            let problem = "`name` is missing: the new one, or an empty one to take the name away";
+            return Err(("invalid_request", problem.to_owned()));
+        };
+        let name = Some(name).filter(|name| !name.is_empty());
         let refused = |error: hearthgate_hub::FileError| ("invalid_value", error.to_string());
         let (gateway, device) = if request.device.is_some() {
             let device = self.device_of(request)?;
