@@ -1,8 +1,8 @@
 """The page of a hub over gateways: live changes, keys, a login, a thousand devices."""
 
-import asyncio
 import json
 import re
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -89,7 +89,7 @@ def status_of(url: str, method: str = "GET", body: bytes | None = None, **header
         return error.code
 
 
-def test_a_change_at_the_gateway_is_seen_within_a_second(start_gateway, hub, command, window):
+def test_a_change_at_the_gateway_is_seen_within_a_second(start_gateway, hub, hearthgate, environment, key_file, window):
     gateway = start_gateway(many(3))
     url = hub(gateway)
     home = window(url)
@@ -105,7 +105,8 @@ def test_a_change_at_the_gateway_is_seen_within_a_second(start_gateway, hub, com
           new MutationObserver(() => { window.shownAt = Date.now(); }).observe(toggle, { attributes: true, attributeFilter: ['aria-checked'] });
         }"""
     )
-    asyncio.run(command(gateway.url, "set", "socket-0000", f"switch_1={wanted}")).must_exit(0)
+    setting = [hearthgate, "set", "socket-0000", f"switch_1={wanted}", "--gateway", gateway.url, "--key-file", str(key_file)]
+    subprocess.run(setting, env=environment, check=True, timeout=20)
     answered = time.time() * 1000
     expect(toggle).to_have_attribute("aria-checked", "true" if wanted == "on" else "false")
     assert page.evaluate("() => window.shownAt") - answered < 1000
@@ -210,10 +211,12 @@ def test_the_page_is_encrypted_where_it_is_told_to_be(spawn, window):
     assert page.evaluate("() => performance.getEntriesByType('navigation')[0].nextHopProtocol") == "h2"
 
 
-def test_a_port_that_is_taken_is_an_error_where_it_was_asked_for(spawn, run):
+def test_a_port_that_is_taken_is_an_error_where_it_was_asked_for(spawn, hearthgate, environment):
     port = url_of(spawn("demo", "--web", "127.0.0.1:0")).rsplit(":", 1)[1]
-    outcome = asyncio.run(run("demo", "--web", f"127.0.0.1:{port}", "--duration", "1s"))
-    outcome.must_exit(1).must_say("another program has it", "--no-web")
+    taken = [hearthgate, "demo", "--web", f"127.0.0.1:{port}", "--duration", "1s"]
+    ended = subprocess.run(taken, env=environment, capture_output=True, text=True, timeout=20)
+    assert ended.returncode == 1, ended
+    assert "another program has it" in ended.stderr and "--no-web" in ended.stderr
 
 
 def test_metrics_have_values_where_they_are_asked_for(start_gateway, hub):
@@ -228,3 +231,36 @@ def test_metrics_have_values_where_they_are_asked_for(start_gateway, hub):
         time.sleep(0.05)
     with urllib.request.urlopen(f"{url}/healthz", timeout=20) as response:
         assert json.loads(response.read())["status"] == "ok"
+
+
+def test_the_command_hub_serves_it_and_a_session_outlives_its_restart(spawn, start_gateway, key_file, window, tmp_path):
+    gateway = start_gateway(many(2))
+
+    def start(address: str) -> Running:
+        return spawn(
+            "hub", "--web", address, "--web-login", "always", "--no-discovery", "--state", tmp_path / "hub-state",
+            "--gateway", gateway.url, "--key-file", key_file,
+        )  # fmt: skip
+
+    first = start("127.0.0.1:0")
+    token, url = first.wait_for_log(TOKEN)[1], first.wait_for_log(PAGE)[1]
+    home = window(url)
+    page = home.page
+    page.goto(url)
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Log in").click()
+    home.live()
+    expect(page.locator(".tally")).to_have_text("2 devices")
+    assert (tmp_path / "hub-state" / "web-token").stat().st_mode & 0o077 == 0
+    first.process.terminate()
+    assert first.wait(10) == 0, first.story()
+    expect(page.locator("#banner")).to_contain_text("No connection to the hub")
+    again = start(url.removeprefix("http://"))
+    home.live()
+    expect(page.locator(".tally")).to_have_text("2 devices")
+    home.card("socket-0000").get_by_role("link").click()
+    expect(page.get_by_text("This hub keeps no history.")).to_have_count(0)
+    expect(page.locator(".chart svg[role=img]")).to_be_visible()
+    assert token not in again.log_text
+    page.get_by_role("link", name="Gateways").click()
+    expect(page.get_by_role("button", name="Add a gateway")).to_be_hidden()

@@ -370,6 +370,9 @@ impl Bridge {
         self.order(Order::Subscribe(self.topics.subscriptions()));
         self.leftovers.complete();
         self.take_announced();
+        // What was queued meanwhile is part of everything, and would go before what it names. What was to be
+        // cleared is among the leftovers.
+        self.outbox.forget();
         self.say_everything();
         self.sweep();
     }

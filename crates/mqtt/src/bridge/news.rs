@@ -59,7 +59,7 @@ impl Bridge {
         }
         look.sort();
         look.dedup();
-        self.order(Order::Subscribe(look));
+        self.order(Order::Look(look));
         // Comes back behind all that the broker keeps.
         let probe = self.own_words(None);
         self.order(Order::Publish(self.words("probe", &probe)));

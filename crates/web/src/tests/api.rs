@@ -3,7 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hearthgate_protocol::model::{Change, Device, Source, Stamp, Timestamp};
+use hearthgate_hub::{
+    Bucket, DeviceRef, HistoryError, HistoryFuture, HistoryQuery, HistorySource, HistoryStatus,
+    Points, Resolution, Series, Step, Subject,
+};
+use hearthgate_protocol::model::{Change, Device, Source, Stamp, Timestamp, Value};
 use hearthgate_protocol::wire::Profile;
 use hearthgate_testkit::{eventually, switches};
 
@@ -292,5 +296,99 @@ async fn the_document_names_what_is_served_and_metrics_count() {
         .get("/api/v1/devices/g/switch-00000/history?point=switch_1")
         .await
         .must_be(404, "no_history");
+    outlet.stop().await;
+}
+
+/// History that holds one series.
+#[derive(Debug)]
+struct OneSeries;
+
+impl HistorySource for OneSeries {
+    fn query(&self, query: HistoryQuery) -> HistoryFuture<'_, Series> {
+        Box::pin(async move {
+            let change = |at: i64, value: Option<bool>| hearthgate_hub::Change {
+                at: Timestamp(at),
+                value: value.map(Value::from),
+                number: None,
+                source: Source::Event,
+                repeated: false,
+            };
+            let points = match query.resolution {
+                Resolution::Exactly(Step::Hour) => Points::Buckets {
+                    step: Step::Hour,
+                    buckets: vec![Bucket {
+                        start: query.from,
+                        mean: 20.5,
+                        min: 20.0,
+                        max: 21.0,
+                        last: None,
+                        count: 2,
+                    }],
+                },
+                _ => Points::Changes(vec![change(5, Some(true)), change(6, None)]),
+            };
+            Ok(Series {
+                unit: "℃".to_owned(),
+                scale: 1,
+                is_number: false,
+                before: Some(change(1, Some(false))),
+                points,
+                next: (query.limit == 1).then(|| "more".to_owned()),
+            })
+        })
+    }
+
+    fn subjects(&self, _device: Option<DeviceRef>) -> HistoryFuture<'_, Vec<Subject>> {
+        Box::pin(async { Err(HistoryError::TooSlow) })
+    }
+
+    fn status(&self) -> HistoryStatus {
+        HistoryStatus {
+            storing: true,
+            stored: 7,
+            ..HistoryStatus::default()
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn history_is_told_as_changes_or_as_means() {
+    let outlet = Outlet::start(switches(1), |options| {
+        options.history = Some(Arc::new(OneSeries));
+    })
+    .await;
+    let path = "/api/v1/devices/g/switch-00000/history?point=switch_1&from=0&to=10";
+    let raw = outlet.get(path).await.json();
+    assert_eq!(raw["resolution"], "raw");
+    assert_eq!(raw["before"]["value"], false);
+    assert_eq!(raw["items"][0]["value"], true);
+    assert_eq!(raw["items"][1]["value"], serde_json::Value::Null);
+    let means = outlet.get(&format!("{path}&resolution=hour&limit=1")).await;
+    let means = means.json();
+    assert_eq!(
+        (&means["resolution"], &means["next"]),
+        (&"hour".into(), &"more".into())
+    );
+    assert_eq!(means["items"][0]["mean"], 20.5);
+    let reach = outlet.get("/api/v1/devices/g/switch-00000/history").await;
+    assert_eq!(reach.status, 200);
+    assert_eq!(outlet.get("/api/v1/gateways/g/history").await.status, 200);
+    for wrong in [
+        "from=10&to=5",
+        "from=-1",
+        "points=0",
+        "resolution=week",
+        "limit=10001",
+    ] {
+        let answer = outlet
+            .get(&format!("/api/v1/gateways/g/history?{wrong}"))
+            .await;
+        answer.must_be(400, "invalid_request");
+    }
+    let metrics = outlet.get("/metrics").await.text;
+    assert!(
+        metrics.contains("hearthgate_history_stored_total 7"),
+        "{metrics}"
+    );
     outlet.stop().await;
 }

@@ -7,12 +7,18 @@ import { lastHeard, summary } from "../summary.js";
 
 export const deviceLink = (device) => `#/device/${encodeURIComponent(device.gateway)}/${encodeURIComponent(device.id)}`;
 
+/** How tall it is: what is in it is of few kinds. */
+export function cardHeight(device) {
+  const { readings, second } = summary(device);
+  return 76 + (readings.length > 0 ? 52 : 0) + (second ? 42 : 0);
+}
+
 export function card(device) {
   const link = h("a", { href: deviceLink(device) });
   const sub = h("span", { class: "sub" });
   const badge = h("span", { class: "badge" }, icon(device.kind));
   const head = h("header", {}, badge, h("div", { class: "names" }, h("h3", {}, link), h("p", { class: "sub" }, sub)));
-  const readings = h("dl", { class: "readings" });
+  const readings = h("dl", { class: "readings", hidden: true });
   const second = h("div", { class: "second" });
   const root = h("article", { class: "card" }, head, readings, second);
   let made = "";
@@ -53,6 +59,7 @@ export function card(device) {
       second.append(h("div", { class: "compact" }, h("span", { class: "hint", "aria-hidden": "true", text: label(what.second.code) }), built.second.root));
     }
     built.readings = what.readings.map((point) => [h("dt", { text: label(point.code) }), h("dd")]);
+    readings.hidden = what.readings.length === 0;
     readings.replaceChildren(...built.readings.map((pair) => h("div", {}, pair)));
     return built;
   }

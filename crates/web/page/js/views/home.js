@@ -4,9 +4,8 @@ import { word } from "../format.js";
 import { deviceName, keyOf, store } from "../store.js";
 import { isOn } from "../summary.js";
 import { VirtualList } from "../virtual.js";
-import { card } from "./card.js";
+import { card, cardHeight } from "./card.js";
 
-const CARD = 164;
 const GAP = 12;
 const LEAST_WIDTH = 300;
 // Survives a look at a device.
@@ -54,10 +53,14 @@ export function homeView() {
       return { root: h("div", { class: "group" }, title, count, pill), update };
     }
     const grid = h("div", { class: "cards" });
+    grid.style.height = `${row.height - GAP}px`;
     grid.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
     const cards = row.keys.map((key) => card(store.devices.get(key)));
     grid.append(...cards.map((one) => one.root));
-    const update = (now) => now.keys.forEach((key, index) => store.devices.has(key) && cards[index].update(store.devices.get(key)));
+    const update = (now) => {
+      grid.style.height = `${now.height - GAP}px`;
+      now.keys.forEach((key, index) => store.devices.has(key) && cards[index].update(store.devices.get(key)));
+    };
     return { root: grid, update };
   }
 
@@ -86,7 +89,8 @@ export function homeView() {
       rows.push({ key: `g ${id}`, gateway: id, count: devices.length, height: 52 });
       for (let index = 0; index < devices.length; index += columns) {
         const keys = devices.slice(index, index + columns).map((device) => keyOf(device.gateway, device.id));
-        rows.push({ key: `${columns} ${keys.join(" ")}`, keys, height: CARD + GAP });
+        const height = Math.max(...devices.slice(index, index + columns).map(cardHeight));
+        rows.push({ key: `${columns} ${keys.join(" ")}`, keys, height: height + GAP });
       }
     }
     const all = store.devices.size;

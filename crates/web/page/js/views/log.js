@@ -1,7 +1,7 @@
 // What happens, as it happens: filtered, paused, newest first.
 import { get } from "../api.js";
 import { empty, h, icon, setText } from "../dom.js";
-import { clock, label, moment, unit, word } from "../format.js";
+import { clock, label, moment, shown } from "../format.js";
 import { changed, deviceName, gatewayName, keyOf, LOG_MAX, store } from "../store.js";
 import { VirtualList } from "../virtual.js";
 
@@ -111,11 +111,9 @@ function who(entry) {
 function what(entry) {
   if (entry.kind === "link") return entry.data.link === "up" ? "connected" : entry.data.link === "connecting" ? "connecting" : `not connected: ${entry.data.reason ?? ""}`;
   const device = store.devices.get(keyOf(entry.data.gateway, entry.data.id));
-  const parts = entry.data.points.map(({ code, text }) => {
-    const point = device?.points.find((known) => known.code === code);
-    const spec = point?.read ?? point?.write;
-    const long = text.length > 120 ? `${text.slice(0, 119)}…` : text;
-    return `${label(code)} ${spec?.type === "enum" ? word(long) : long}${spec?.unit ? ` ${unit(spec.unit)}` : ""}`;
+  const parts = entry.data.points.map((state) => {
+    const point = device?.points.find((known) => known.code === state.code);
+    return `${label(state.code)} ${shown({ code: state.code, read: point?.read, write: point?.write, state })}`;
   });
   if (entry.kind === "online") parts.unshift(entry.data.online ? "back in reach" : "out of reach");
   return `${parts.join(" · ")}${entry.kind === "values" && !entry.data.changed ? " (again)" : ""}`;
