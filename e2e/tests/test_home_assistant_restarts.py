@@ -145,4 +145,5 @@ async def test_all_killed_and_started_in_any_order(home, request, measured):
 
 
 async def test_home_assistant_complains_of_nothing(home):
-    assert home.ha.complaints() == []
+    complaints = home.ha.complaints()
+    assert not complaints, "\n\n".join(complaints)
