@@ -89,6 +89,8 @@ $(VENV)/ready: e2e/requirements.txt
 	touch $@
 
 $(HOMEASSISTANT)/ready: e2e/requirements-homeassistant.txt e2e/harness/find_python.py
-	set -e; python=$$($(PYTHON) e2e/harness/find_python.py); $$python -m venv $(HOMEASSISTANT)
+	set -e; python=$$($(PYTHON) e2e/harness/find_python.py) || \
+		{ apt-get update -qq && apt-get install -y -qq python3.13-venv && python=$$($(PYTHON) e2e/harness/find_python.py); }; \
+		$$python -m venv --clear $(HOMEASSISTANT)
 	$(HOMEASSISTANT)/bin/pip install --quiet --disable-pip-version-check --requirement e2e/requirements-homeassistant.txt
 	touch $@

@@ -10,9 +10,9 @@ from pathlib import Path
 from .program import START, Running
 
 
-def free_port() -> int:
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
     """A port that nothing listens on. For programs that cannot be asked which one they took."""
-    with socket.socket() as probe:
+    with socket.socket(type=kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
@@ -28,24 +28,23 @@ class Mosquitto:
         self.persistent = persistent
         self.configuration = folder / "mosquitto.conf"
         self.argv = [program, "-c", str(self.configuration)]
-        self.configure(persistent)
+        self._configure(persistent)
         self.process: Running | None = None
 
     @property
     def url(self) -> str:
         return f"mqtt://127.0.0.1:{self.port}"
 
-    def configure(self, persistent: bool) -> None:
-        """From its next start on. What it kept before is gone then."""
+    def _configure(self, persistent: bool) -> None:
         folder = self.configuration.parent
-        with contextlib.suppress(FileNotFoundError):
-            (folder / "mosquitto.db").unlink()
-        self.persistent = persistent
         lines = [
             f"listener {self.port} 127.0.0.1",
             "allow_anonymous true",
             "max_queued_messages 0",
-            "user root",  # else it gives up the right to write into the folder
+            "user root",  # started by root it would give up the right to write into the folder
+            "log_type error",
+            "log_type warning",
+            "log_type notice",
             *(["persistence true", f"persistence_location {folder}/", "autosave_on_changes true", "autosave_interval 1"] if persistent
               else ["persistence false"]),
         ]  # fmt: skip

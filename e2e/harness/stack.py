@@ -1,6 +1,7 @@
 """A whole home: gateways of both implementations, the hub, Mosquitto and Home Assistant, each of which can be killed."""
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -13,7 +14,7 @@ from reference.profiles import Profile, point, profile
 from . import program
 from .files import KEY_TEXT, write_key, write_profile, write_profiles
 from .homeassistant import PATIENCE, HomeAssistant, State
-from .mosquitto import Mosquitto
+from .mosquitto import Mosquitto, free_port
 from .program import Running, clean_environment
 
 
@@ -118,7 +119,7 @@ class Stack:
         self.gateway: Running | None = None
         self.hub: Running | None = None
         self.address = "127.0.0.1:0"
-        self.hubs: list[Running] = []
+        self.advertised = f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
         self.ids: dict[str, str] = {}
 
     # One after the other
@@ -129,7 +130,7 @@ class Stack:
     def start_gateway(self) -> None:
         argv = [
             self.hearthgate, "gateway", "--listen", self.address, "--devices", self.devices, "--key-file", self.key_file,
-            "--state", self.folder / "gateway", "--no-advertise",
+            "--state", self.folder / "gateway", "--advertise", self.advertised,
         ]  # fmt: skip
         self.gateway = Running(list(map(str, argv)), self.environment)
         found = self.gateway.wait_for_log(program.LISTENS)
@@ -139,10 +140,9 @@ class Stack:
         argv = [
             self.hearthgate, "hub", "--gateway", f"ws://{self.address}", "--key-file", self.key_file,
             "--gateway", self.reference.gateway.url, "--key-file", self.key_file,
-            "--mqtt", self.broker.url, "--state", self.folder / "hub", "--no-discovery",
+            "--mqtt", self.broker.url, "--state", self.folder / "hub", "--listen", self.advertised,
         ]  # fmt: skip
         self.hub = Running(list(map(str, argv)), self.environment)
-        self.hubs.append(self.hub)
 
     async def start(self, what: str) -> None:
         if what == "homeassistant":

@@ -170,4 +170,5 @@ async def test_a_device_that_is_offline_is_unavailable_and_comes_back(home):
 
 async def test_home_assistant_complains_of_nothing(home):
     """The last of this file: after all that the other tests did."""
-    assert home.ha.complaints() == []
+    complaints = home.ha.complaints()
+    assert not complaints, "\n\n".join(complaints)
