@@ -58,7 +58,6 @@ sqlite3:
 e2e: $(VENV)/ready mosquitto homeassistant ## The independent second implementation against the binary
 	cargo build --locked --bin hearthgate
 	cargo build --locked -p hearthgate-web --example page
-	@command -v mosquitto >/dev/null || (apt-get update -qq && apt-get install -y -qq mosquitto) || true  # else its tests say so
 	@command -v ip strace >/dev/null || (apt-get update -qq && apt-get install -y -qq iproute2 strace) || true  # else their tests say so
 	$(VENV)/bin/python -m pytest e2e --quiet
 
