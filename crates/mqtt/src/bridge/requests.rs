@@ -14,7 +14,7 @@ use crate::outbox::Item;
 use crate::topics::Topics;
 
 /// All requests, for the answer to an unknown one.
-const REQUESTS: &str = "rename, devices, announce, reconnect, remove";
+const REQUESTS: &str = "rename, list, re-announce, reconnect, remove";
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -60,7 +60,9 @@ impl Bridge {
             put(&mut answer, "id", id);
         }
         // The levels of topics come from outside here.
-        let known = what.bytes().all(|byte| byte.is_ascii_lowercase());
+        let known = what
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'-');
         let topic = self.topics.bridge(&format!(
             "response/{}",
             if known { what } else { "unknown" }
@@ -71,8 +73,8 @@ impl Bridge {
 
     fn carry_out(&mut self, what: &str, request: &Request) -> Outcome {
         match what {
-            "devices" => Ok(self.list()),
-            "announce" => {
+            "list" | "devices" => Ok(self.list()),
+            "re-announce" | "announce" => {
                 self.say_everything();
                 Ok(json!({"devices": self.known.devices().count()}))
             }
