@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use hearthgate_hub::key_file_name;
-use hearthgate_protocol::crypto::{ApiKey, Credential, DeviceKey};
+use hearthgate_protocol::crypto::{ApiKey, Credential, DeviceKey, KeyText};
 use hearthgate_protocol::variants::{Dialect, KeyForm};
 use zeroize::Zeroizing;
 
@@ -36,6 +36,24 @@ pub(crate) fn read(
             .map_err(|error| wrong(&error))?
             .into(),
     }))
+}
+
+/// Reads the text of the key that was given, if one was.
+pub(crate) fn text(file: Option<&Path>, dialect: Dialect) -> Result<Option<KeyText>, Failure> {
+    let Some(Given { content, origin }) = given(file)? else {
+        return Ok(None);
+    };
+    parse_text(&content, dialect)
+        .map(Some)
+        .map_err(|error| Failure::usage(format!("{origin}: {error}")))
+}
+
+/// Reads the text of a key from the content of a file.
+pub(crate) fn parse_text(content: &[u8], dialect: Dialect) -> Result<KeyText, String> {
+    match dialect {
+        Dialect::Current => KeyText::parse_file(content).map_err(|error| error.to_string()),
+        Dialect::Older => KeyText::parse_api_file(content).map_err(|error| error.to_string()),
+    }
 }
 
 /// What was given as the key, and where it comes from, for errors.

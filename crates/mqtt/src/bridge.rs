@@ -111,6 +111,12 @@ impl Outlet {
         })
     }
 
+    /// Says where the hub's page is; see [`MqttOptions::page`].
+    pub fn with_page(mut self, url: impl Into<String>) -> Self {
+        self.options.page = Some(url.into());
+        self
+    }
+
     /// Runs until `stop` is cancelled or the hub ends; then the hub is offline for all, within 2 s.
     ///
     /// # Errors

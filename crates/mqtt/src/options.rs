@@ -194,6 +194,8 @@ pub struct MqttOptions {
     pub state: Option<PathBuf>,
     /// The version of the program, for people.
     pub program_version: String,
+    /// Where people find the hub's page, if there is one: the link of each device in Home Assistant.
+    pub page: Option<String>,
 }
 
 impl MqttOptions {
@@ -207,6 +209,7 @@ impl MqttOptions {
             topic_root: TOPIC_ROOT.to_owned(),
             discovery_prefix: DISCOVERY_PREFIX.to_owned(),
             state: None,
+            page: None,
             program_version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }

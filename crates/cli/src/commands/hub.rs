@@ -7,17 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hearthgate_client::{DiscoveryOptions, Endpoint};
+use hearthgate_diagnose::{Options, Target};
 use hearthgate_history::History;
 use hearthgate_homeassistant::Overrides;
 use hearthgate_hub::{
-    AddressSpec, Directory, GatewaySpec, HistorySource, Hub, HubOptions, Identities, Names, file,
+    AddressSpec, Directory, GatewayId, GatewaySpec, HistorySource, Hub, HubOptions, Identities,
+    Names, file,
 };
 use hearthgate_mqtt::{
     BrokerAddress, DISCOVERY_PREFIX, MqttError, MqttOptions, Outlet, Secret, TOPIC_ROOT, TlsFiles,
 };
-use hearthgate_protocol::crypto::Credential;
-use hearthgate_protocol::variants::Dialect;
+use hearthgate_protocol::crypto::{Credential, DeviceKey, KeyText};
+use hearthgate_protocol::variants::{Dialect, KeyForm};
 use hearthgate_web::GatewayAccess;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -91,7 +94,7 @@ pub(super) async fn run(args: HubArgs) -> Result<(), Failure> {
     }
     let mut signals = Signals::new()?;
     let hub = Hub::start(HubOptions { discovery, names });
-    plan.carry_out(&hub, &identities)?;
+    plan.carry_out(&hub, &identities, &access)?;
     let history = history(&hub, &args.history, state.as_deref()).await?;
     let page = match page {
         Some(mut options) => {
@@ -101,6 +104,8 @@ pub(super) async fn run(args: HubArgs) -> Result<(), Failure> {
                 .map(|history| Arc::new(history) as Arc<dyn HistorySource>);
             let page = Page::start(hub.clone(), options).await?;
             info!("the page is on {}", page.url);
+            let link = |outlet: Outlet| outlet.with_page(&page.url);
+            outlets = outlets.into_iter().map(link).collect();
             Some(page)
         }
         None => None,
@@ -183,6 +188,9 @@ struct Plan {
     fixed: Vec<GatewaySpec>,
     /// Those of which only the address is known.
     addresses: Vec<AddressSpec>,
+    /// What the doctor needs to know of those that are in no file, or have another key there; by id where
+    /// that is known.
+    examined: Vec<(Option<GatewayId>, Endpoint, Options)>,
 }
 
 impl Plan {
@@ -206,6 +214,7 @@ impl Plan {
                 known_count,
                 fixed: Vec::new(),
                 addresses: Vec::new(),
+                examined: Vec::new(),
             });
         }
         let mut plan = Self {
@@ -213,6 +222,7 @@ impl Plan {
             known_count: 0,
             fixed: Vec::new(),
             addresses: Vec::new(),
+            examined: Vec::new(),
         };
         let mut names = Vec::new();
         for GivenGateway { gateway, key_file } in given {
@@ -252,12 +262,24 @@ impl Plan {
                 .endpoint()
                 .is_some_and(|known| known.authority() == endpoint.authority())
         };
-        let known = directory.gateways().iter().find(at);
-        let form = known.and_then(|known| known.key_form).unwrap_or_default();
-        if let Some(known) = known {
+        if let Some(known) = directory.gateways().iter().find(at) {
             let own = GatewaySpec::of(known);
-            let given = key::read(key_file, known.dialect(), form)?;
-            let key = given.or(own.key.clone());
+            let form = known.key_form.unwrap_or_default();
+            let given = given_key(key_file, known.dialect(), form)?;
+            if let Some((text, _)) = &given {
+                let options = Options {
+                    dialect: known.dialect(),
+                    trust: own.trust.clone(),
+                    token_port: own.token_port,
+                    key_form: form,
+                    wire: own.wire,
+                    variants: own.variants,
+                    ..Options::new(Target::Address(endpoint.clone()), text.clone())
+                };
+                let id = Some(own.id.clone());
+                self.examined.push((id, endpoint.clone(), options));
+            }
+            let key = given.map(|(_, key)| key).or(own.key.clone());
             let problem = own.problem.clone().filter(|_| key.is_none());
             self.fixed.push(GatewaySpec {
                 fixed: Some(endpoint.clone()),
@@ -272,14 +294,29 @@ impl Plan {
             Some(path) => endpoint.clone().with_path(path).map_err(Failure::usage)?,
             None => endpoint.clone(),
         };
-        self.addresses.push(AddressSpec {
-            key: key_of(&endpoint, key_file, how)?,
-            endpoint,
+        let dialect = how.tls.dialect(None);
+        let form = how.key_form.unwrap_or_default();
+        let (text, key) =
+            given_key(key_file, dialect, form)?.ok_or_else(|| no_key(&endpoint, dialect))?;
+        let spec = AddressSpec {
+            endpoint: endpoint.clone(),
+            key,
             trust: how.tls.trust(None),
             token_port: how.tls.token_port(None),
             wire: how.wire,
             variants: how.variants.variants(),
-        });
+        };
+        let options = Options {
+            dialect,
+            trust: spec.trust.clone(),
+            token_port: spec.token_port,
+            key_form: form,
+            wire: spec.wire,
+            variants: spec.variants,
+            ..Options::new(Target::Address(endpoint.clone()), text)
+        };
+        self.addresses.push(spec);
+        self.examined.push((None, endpoint, options));
         Ok(())
     }
 
@@ -287,7 +324,25 @@ impl Plan {
         self.known_count + self.fixed.len() + self.addresses.len()
     }
 
-    fn carry_out(self, hub: &Hub, identities: &Identities) -> Result<(), Failure> {
+    fn carry_out(
+        self,
+        hub: &Hub,
+        identities: &Identities,
+        access: &GatewayAccess,
+    ) -> Result<(), Failure> {
+        for (id, endpoint, options) in self.examined {
+            match id.or_else(|| identities.at(&endpoint)) {
+                Some(id) => access.give(id, options),
+                None => {
+                    let (access, identities) = (access.clone(), identities.clone());
+                    let unidentified = hub.unidentified();
+                    tokio::spawn(async move {
+                        give_once_found(&access, &identities, unidentified, &endpoint, options)
+                            .await;
+                    });
+                }
+            }
+        }
         for spec in self.fixed {
             hub.set(spec);
         }
@@ -301,23 +356,48 @@ impl Plan {
     }
 }
 
-fn key_of(
+/// Tells the page's doctor how to reach a gateway, once it is known who it is.
+async fn give_once_found(
+    access: &GatewayAccess,
+    identities: &Identities,
+    mut unidentified: watch::Receiver<usize>,
     endpoint: &Endpoint,
-    key_file: Option<&Path>,
-    how: &AddressedArgs,
-) -> Result<Credential, Failure> {
-    let dialect = how.tls.dialect(None);
-    let form = how.key_form.unwrap_or_default();
-    key::read(key_file, dialect, form)?.ok_or_else(|| {
-        let what = match dialect {
-            Dialect::Current => "device key",
-            Dialect::Older => "API key",
-        };
-        Failure::usage(format!(
-            "no {what} for {endpoint}: give --key-file FILE right after it, or {}",
-            key::VARIABLE
-        ))
-    })
+    options: Options,
+) {
+    while unidentified.changed().await.is_ok() {
+        if let Some(id) = identities.at(endpoint) {
+            return access.give(id, options);
+        }
+    }
+}
+
+/// Reads the key that was given, as text and in its form, if one was.
+fn given_key(
+    file: Option<&Path>,
+    dialect: Dialect,
+    form: KeyForm,
+) -> Result<Option<(KeyText, Credential)>, Failure> {
+    let Some(text) = key::text(file, dialect)? else {
+        return Ok(None);
+    };
+    let key = match dialect {
+        Dialect::Current => DeviceKey::parse(text.expose(), form)
+            .map_err(Failure::usage)?
+            .into(),
+        Dialect::Older => text.api_key().map_err(Failure::usage)?.into(),
+    };
+    Ok(Some((text, key)))
+}
+
+fn no_key(endpoint: &Endpoint, dialect: Dialect) -> Failure {
+    let what = match dialect {
+        Dialect::Current => "device key",
+        Dialect::Older => "API key",
+    };
+    Failure::usage(format!(
+        "no {what} for {endpoint}: give --key-file FILE right after it, or {}",
+        key::VARIABLE
+    ))
 }
 
 /// Returns the folder for what is remembered; none with `--state none`.

@@ -2,7 +2,6 @@
 //! known; with the text of the key, since how it becomes 16 bytes may be the question.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -60,7 +59,7 @@ impl TargetOptions {
     pub(super) fn options(&self, any_form: bool) -> Result<Options, Failure> {
         let (choice, known) = self.meant()?;
         let dialect = self.tls.dialect(known.as_ref());
-        let text = match key_text(self.key.key_file.as_deref(), dialect)? {
+        let text = match key::text(self.key.key_file.as_deref(), dialect)? {
             Some(text) => text,
             None => known_key(known.as_ref(), dialect)?,
         };
@@ -160,23 +159,6 @@ fn known_key(known: Option<&KnownGateway>, dialect: Dialect) -> Result<KeyText, 
         return Err(Failure::usage("no key"));
     };
     let text = known.key_text()?.unwrap_or_default();
-    parsed(text.as_bytes(), dialect)
+    key::parse_text(text.as_bytes(), dialect)
         .map_err(|error| Failure::usage(format!("the gateway {}: its key: {error}", known.name)))
-}
-
-/// Reads the text of the key, if one was given.
-fn key_text(file: Option<&Path>, dialect: Dialect) -> Result<Option<KeyText>, Failure> {
-    let Some(key::Given { content, origin }) = key::given(file)? else {
-        return Ok(None);
-    };
-    parsed(&content, dialect)
-        .map(Some)
-        .map_err(|error| Failure::usage(format!("{origin}: {error}")))
-}
-
-fn parsed(content: &[u8], dialect: Dialect) -> Result<KeyText, String> {
-    match dialect {
-        Dialect::Current => KeyText::parse_file(content).map_err(|error| error.to_string()),
-        Dialect::Older => KeyText::parse_api_file(content).map_err(|error| error.to_string()),
-    }
 }

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hearthgate_protocol::model::{Reading, Source, Spec, Timestamp};
+use hearthgate_protocol::model::{Device, Reading, Source, Spec, Timestamp};
 use serde_json::{Map, Value as Json};
 
 use super::generic::TRIGGERED;
@@ -27,18 +27,23 @@ pub(super) fn object(mapping: &Mapping, values: Values<'_>) -> Map<String, Json>
             vacuum.lift(values, &mut state);
         }
     }
-    let seen = values
-        .device
-        .points()
-        .iter()
-        .filter(|point| point.confirmed.source != Source::Cache);
-    if let Some(last) = seen.map(|point| point.confirmed.at).max() {
+    if let Some(last) = last_seen(values.device) {
         derived.insert("last_seen".to_owned(), Json::from(iso(last)));
     }
     if !derived.is_empty() {
         state.insert(DERIVED.to_owned(), Json::Object(derived));
     }
     state
+}
+
+/// Returns when a device was seen last: when it reported by itself, else when it was read.
+fn last_seen(device: &Device) -> Option<Timestamp> {
+    let newest = |source| {
+        let points = device.points().iter();
+        let such = points.filter(|point| point.confirmed.source == source);
+        such.map(|point| point.confirmed.at).max()
+    };
+    newest(Source::Event).or_else(|| newest(Source::Read))
 }
 
 /// Makes the events of live readings.
