@@ -263,4 +263,7 @@ def test_the_command_hub_serves_it_and_a_session_outlives_its_restart(spawn, sta
     expect(page.locator(".chart svg[role=img]")).to_be_visible()
     assert token not in again.log_text
     page.get_by_role("link", name="Gateways").click()
+    # A gateway that was given by its address: the doctor has its key from the command line.
+    page.get_by_role("button", name="Doctor").click()
+    expect(page.get_by_text("No layer fails.")).to_be_visible(timeout=60_000)
     expect(page.get_by_role("button", name="Add a gateway")).to_be_hidden()
