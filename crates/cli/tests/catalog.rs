@@ -1,5 +1,10 @@
 //! `hearthgate catalog`, as a person who writes a profile or an override file uses it.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot run its program has failed"
+)]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
