@@ -12,7 +12,7 @@ use hearthgate_client::{DiscoveryOptions, Endpoint, EndpointError};
 use hearthgate_protocol::limits::{DEFAULT_PORT, SESSIONS_MAX};
 use hearthgate_protocol::variants::{KeyForm, Padding, Proof, ProofOver, Variants, Wire};
 
-use crate::commands::{DoctorArgs, GatewaysArgs, RecordArgs};
+use crate::commands::{CatalogArgs, DoctorArgs, GatewaysArgs, RecordArgs};
 use crate::duration;
 use crate::hub_args::HubArgs;
 
@@ -94,6 +94,8 @@ pub(crate) enum Command {
     Set(SetArgs),
     /// Shows events as they come
     Watch(WatchArgs),
+    /// Shows and measures what Home Assistant makes of devices
+    Catalog(CatalogArgs),
     /// Helps with the configuration file
     Config(ConfigArgs),
     /// Prints a completion script for a shell

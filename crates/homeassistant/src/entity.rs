@@ -7,6 +7,8 @@ use std::str::FromStr;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 
+use crate::platform::Kind;
+
 /// A platform of Home Assistant that has a counterpart over MQTT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -163,6 +165,11 @@ pub struct Entity {
     pub max: Option<Decimal>,
     /// The step, in the user's unit.
     pub step: Option<Decimal>,
-    /// What more the platform wants, ready for the discovery message, topics excepted.
-    pub(crate) extra: serde_json::Map<String, serde_json::Value>,
+    /// Whether its data point reports; what only takes writes has no state, and Home Assistant
+    /// shows what it sent last.
+    pub readable: bool,
+    /// What Home Assistant's own integration calls the data point, where it is not code and part.
+    pub(crate) alias: Option<String>,
+    /// How it works.
+    pub(crate) kind: Kind,
 }

@@ -11,13 +11,38 @@
 //! product id and no name on the wire, and nothing here asks for one. Topics are strings that the
 //! caller chooses; this crate knows no layout of theirs, only that what Home Assistant sends to
 //! `<set>/<key>` comes back through [`Mapping::command`].
+//!
+//! # Example
+//! ```
+//! use std::sync::Arc;
+//! use hearthgate_homeassistant::{Catalog, Mapping, Overrides};
+//! use hearthgate_protocol::model::{DataPoint, Device, Reading, Schema, Source, Stamp, Timestamp, Value};
+//!
+//! let declared = r#"{"unit":"℃","min":50,"max":350,"scale":1,"step":5}"#;
+//! let target = DataPoint::new("temp_set", "Integer", Value::from(declared));
+//! let schema = Arc::new(Schema::new("wk", vec![target.clone()], vec![target]));
+//! let now = Stamp { at: Timestamp(0), source: Source::Event };
+//! let device = Device::new("bf01".into(), schema, true, [Reading::new("temp_set", Value::from(215))], now);
+//!
+//! let mapping = Mapping::new(Catalog::builtin(), &Overrides::default(), "6c1f77a3", &device);
+//! assert_eq!(mapping.default_name(), "Thermostat bf01");
+//! assert_eq!(mapping.state(&device)["temp_set"], 21.5);
+//! let written = mapping.command(&device, "temp_set", "22.5")?;
+//! assert_eq!(written, [Reading::new("temp_set", Value::from(225))]);
+//! # Ok::<(), hearthgate_homeassistant::CommandError>(())
+//! ```
 
 mod catalog;
-mod command;
-mod discovery;
-mod entity;
-mod mapping;
 mod overrides;
+mod units;
+mod number;
+mod point;
+mod entity;
+mod platform;
+mod mapping;
+mod discovery;
+mod command;
+pub mod check;
 
 pub use catalog::{Catalog, CatalogError};
 pub use command::CommandError;

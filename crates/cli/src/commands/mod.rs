@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod catalog;
 mod config;
 mod demo;
 mod discover;
@@ -19,6 +20,7 @@ use std::future::Future;
 use clap::CommandFactory;
 use hearthgate_client::{Client, ClientError, Feed};
 
+pub(crate) use catalog::CatalogArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use gateways::GatewaysArgs;
 pub(crate) use record::RecordArgs;
@@ -50,6 +52,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Status(args) => in_runtime(read::status(args)),
         Command::Set(args) => in_runtime(set::run(args)),
         Command::Watch(args) => in_runtime(watch::run(args)),
+        Command::Catalog(args) => catalog::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
