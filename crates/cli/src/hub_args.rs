@@ -171,9 +171,8 @@ impl FromArgMatches for GivenGateways {
             let before = given.iter_mut().rev().find(|(at, _)| *at < place);
             let Some((_, gateway)) = before else {
                 let path = path.display();
-                return Err(misplaced(format!(
-                    "--key-file {path} stands before any --gateway"
-                )));
+                let problem = format!("--key-file {path} stands before any --gateway");
+                return Err(misplaced(&problem));
             };
             if gateway.key_file.replace(path).is_some() {
                 return Err(misplaced(
