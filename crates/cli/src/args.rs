@@ -451,3 +451,15 @@ fn default_discovery() -> String {
     let texts: Vec<String> = listen.iter().map(ToString::to_string).collect();
     texts.join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_arguments_of_all_commands_fit_together() {
+        Cli::command().debug_assert();
+    }
+}

@@ -75,7 +75,7 @@ pub(crate) struct MqttArgs {
     #[arg(long, value_name = "ID")]
     pub(crate) client_id: Option<String>,
     /// Which MQTT is spoken [default: 5].
-    #[arg(long = "mqtt-version", value_name = "VERSION", value_parser = choice::<MqttVersion>(MqttVersion::ALL, MqttVersion::name))]
+    #[arg(id = "mqtt_version", long = "mqtt-version", value_name = "VERSION", value_parser = choice::<MqttVersion>(MqttVersion::ALL, MqttVersion::name))]
     pub(crate) version: Option<MqttVersion>,
     /// Whom to trust with mqtts://, instead of the system's authorities: a PEM file.
     #[arg(long = "mqtt-ca-file", value_name = "FILE")]

@@ -4,7 +4,7 @@
 
 use hearthgate_homeassistant::{DiscoveryContext, Origin, Topics as DeviceTopics};
 use hearthgate_hub::{DeviceRef, GatewayId, Link};
-use hearthgate_protocol::model::{Device, Source, Timestamp};
+use hearthgate_protocol::model::Device;
 use serde_json::{Value, json};
 
 use super::known::{Components, readings};
@@ -15,8 +15,6 @@ use crate::topics::{Kind, Topics};
 
 /// How our discovery messages are known as ours.
 pub(super) const ORIGIN: &str = "Hearthgate";
-/// The key and component of when a device was heard last.
-const LAST_SEEN: &str = "last_seen";
 
 impl Bridge {
     /// Makes the message; none where it is about something that is no more.
@@ -86,17 +84,12 @@ impl Bridge {
                 url: None,
             },
         };
-        let state_topic = context.topics.state.clone();
         let known = self.known.device_mut(device)?;
         let mut message = known.mapping.discovery(&context);
-        let identifier = known.mapping.identifier().to_owned();
         let topic = self.topics.discovery(&known.mapping.object_id());
         let components = message.get_mut("components").and_then(Value::as_object_mut);
         let mut again = false;
         if let Some(components) = components {
-            if !components.contains_key(LAST_SEEN) {
-                components.insert(LAST_SEEN.to_owned(), last_seen(&state_topic, &identifier));
-            }
             let now: Components = components
                 .iter()
                 .filter_map(|(key, component)| {
@@ -130,12 +123,7 @@ impl Bridge {
             self.outbox.push(Item::State(device.clone()));
             return None;
         }
-        let mut state = known.mapping.state(&now);
-        if let Some(at) = heard(&now)
-            && !state.contains_key(LAST_SEEN)
-        {
-            state.insert(LAST_SEEN.to_owned(), Value::String(time_of_day(at)));
-        }
+        let state = known.mapping.state(&now);
         let topic = self.topics.device(device, Kind::State.name());
         Some((topic, text(&Value::Object(state))))
     }
@@ -319,29 +307,6 @@ fn connection(id: &str, topic: &str, template: &str, on: &str, off: &str) -> Val
     })
 }
 
-fn last_seen(state_topic: &str, identifier: &str) -> Value {
-    json!({
-        "platform": "sensor",
-        "unique_id": format!("{identifier}_{LAST_SEEN}"),
-        "name": "Last seen",
-        "device_class": "timestamp",
-        "state_topic": state_topic,
-        "value_template": format!("{{{{ value_json.{LAST_SEEN} }}}}"),
-        "entity_category": "diagnostic",
-        "enabled_by_default": false,
-    })
-}
-
-/// Returns when a device was heard last: when it reported, not when it was asked.
-fn heard(device: &Device) -> Option<Timestamp> {
-    let points = device.points().iter();
-    let live = points
-        .clone()
-        .filter(|point| point.confirmed.source == Source::Event);
-    let at = live.map(|point| point.confirmed.at).max();
-    at.or_else(|| points.map(|point| point.confirmed.at).max())
-}
-
 /// Puts a field into an object.
 pub(super) fn put(object: &mut Value, key: &str, value: Value) {
     if let Some(object) = object.as_object_mut() {
@@ -368,49 +333,4 @@ fn online(online: bool) -> Vec<u8> {
 
 fn text(value: &Value) -> Vec<u8> {
     value.to_string().into_bytes()
-}
-
-/// Writes a time as ISO 8601 in UTC, to the second.
-fn time_of_day(at: Timestamp) -> String {
-    let seconds = at.0.div_euclid(1000);
-    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // Howard Hinnant's civil_from_days.
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hours, minutes) = (rest / 3600, rest % 3600 / 60);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{:02}Z",
-        rest % 60
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_those_of_the_calendar() {
-        for (milliseconds, text) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_399_999, "2000-02-28T23:59:59Z"),
-            (951_782_400_000, "2000-02-29T00:00:00Z"),
-            (1_795_616_401_000, "2026-11-25T14:20:01Z"),
-            (4_102_444_800_000, "2100-01-01T00:00:00Z"),
-            (-1000, "1969-12-31T23:59:59Z"),
-        ] {
-            assert_eq!(time_of_day(Timestamp(milliseconds)), text);
-        }
-    }
 }
