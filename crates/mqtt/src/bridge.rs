@@ -370,6 +370,8 @@ impl Bridge {
         self.order(Order::Subscribe(self.topics.subscriptions()));
         self.leftovers.complete();
         self.take_announced();
+        // What came meanwhile waits in the order in which it came, not in which it is to be said.
+        self.outbox.forget();
         self.say_everything();
         self.sweep();
     }
