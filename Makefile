@@ -3,13 +3,14 @@
 SHELL := /bin/bash
 TOOLS := target/tools
 VENV := target/venv
+HA_VENV := target/venv-ha
 PYTHON ?= python3
 CARGO_DENY_VERSION := 0.20.2
 # Loopback only, and nothing of the user's own environment.
 export HEARTHGATE_BIN := $(CURDIR)/target/debug/hearthgate
 
 .DEFAULT_GOAL := help
-.PHONY: help check test demo fmt clippy docs deny unit e2e fuzz fuzz-check
+.PHONY: help check test demo fmt clippy docs deny unit e2e mosquitto fuzz fuzz-check
 
 help: ## Lists the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +46,7 @@ unit: ## All Rust tests: with nextest where it is installed, doc tests besides
 		cargo nextest run --workspace --locked && cargo test --workspace --locked --doc --quiet; \
 	else cargo test --workspace --locked; fi
 
-e2e: $(VENV)/ready ## The independent second implementation against the binary
+e2e: $(VENV)/ready $(HA_VENV)/ready mosquitto ## The independent second implementation, Mosquitto and Home Assistant against the binary
 	cargo build --locked --bin hearthgate
 	$(VENV)/bin/python -m pytest e2e --quiet
 
@@ -66,4 +67,15 @@ $(TOOLS)/bin/cargo-fuzz:
 $(VENV)/ready: e2e/requirements.txt
 	$(PYTHON) -m venv $(VENV) || (apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV))
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement e2e/requirements.txt
+	touch $@
+
+mosquitto:
+	@command -v mosquitto >/dev/null || (apt-get update -qq && apt-get install -y -qq mosquitto)
+
+# The newest Home Assistant that the newest Python of this machine takes.
+$(HA_VENV)/ready: e2e/ha_requirements.py
+	$$(e2e/newest_python.sh) -m venv $(HA_VENV)
+	$(HA_VENV)/bin/pip install --quiet --disable-pip-version-check homeassistant
+	$(HA_VENV)/bin/python e2e/ha_requirements.py > $(HA_VENV)/requirements.txt
+	$(HA_VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $(HA_VENV)/requirements.txt
 	touch $@

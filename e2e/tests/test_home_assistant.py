@@ -212,7 +212,8 @@ def test_after_any_restart_everything_is_available_and_right(house, order):
     wait_until(lambda: not house.unavailable(), lambda: f"everything to be available; not: {house.unavailable()}", 20)
     assert time.monotonic() - begin < 10
     house.wait_for(lamp, "off")
-    assert events(house)["state"] == last, "no event is replayed"
+    # Killed, Home Assistant has forgotten it; a replayed one would be newer.
+    assert events(house)["state"] in (last, "unknown"), "no event is replayed"
     assert not [seen for seen in house.witness.messages[here:] if seen.topic.endswith("/event")]
     # Nothing flaps: once available, it stays.
     for _ in range(5):

@@ -265,7 +265,12 @@ impl Bridge {
                 "via_device": self.topics.hub_object_id(),
             },
             "origin": self.origin(),
-            "availability": [{"topic": self.topics.bridge("state")}],
+            // Home Assistant fills its own defaults in for some of the components that share this.
+            "availability": [{
+                "topic": self.topics.bridge("state"),
+                "payload_available": "online",
+                "payload_not_available": "offline",
+            }],
             "components": {
                 "connection": connection(&id, &state, "{{ 'online' if value_json.connected else 'offline' }}", "online", "offline"),
                 "devices": sensor("devices", "Devices", "mdi:devices"),
