@@ -3,14 +3,16 @@
 SHELL := /bin/bash
 TOOLS := target/tools
 VENV := target/venv
-HA_VENV := target/venv-ha
+# Home Assistant's own packages, under the one Python that it takes.
+HOMEASSISTANT := target/venv-homeassistant
 PYTHON ?= python3
 CARGO_DENY_VERSION := 0.20.2
+CARGO_FUZZ_VERSION := 0.13.2
 # Loopback only, and nothing of the user's own environment.
 export HEARTHGATE_BIN := $(CURDIR)/target/debug/hearthgate
 
 .DEFAULT_GOAL := help
-.PHONY: help check test demo fmt clippy docs deny unit e2e mosquitto fuzz fuzz-check
+.PHONY: help check test demo fmt clippy docs deny unit sqlite3 simulate e2e mosquitto homeassistant fuzz fuzz-check
 
 help: ## Lists the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,27 +43,43 @@ $(TOOLS)/bin/cargo-deny:
 	cargo install --locked --quiet --root $(TOOLS) --target-dir target/tools/build --version $(CARGO_DENY_VERSION) cargo-deny
 	rm -rf target/tools/build
 
-unit: ## All Rust tests: with nextest where it is installed, doc tests besides
+unit: sqlite3 ## All Rust tests: with nextest where it is installed, doc tests besides
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		cargo nextest run --workspace --locked && cargo test --workspace --locked --doc --quiet; \
 	else cargo test --workspace --locked; fi
 
-e2e: $(VENV)/ready $(HA_VENV)/ready mosquitto ## The independent second implementation, Mosquitto and Home Assistant against the binary
+simulate: ## Thousands of seeded runs of the simulation, optimised
+	cargo test --release --locked -p hearthgate-testkit --test simulation -- --nocapture
+
+# The program that a history must open in.
+sqlite3:
+	@command -v sqlite3 >/dev/null || (apt-get update -qq && apt-get install -y -qq sqlite3)
+
+e2e: $(VENV)/ready mosquitto homeassistant ## The independent second implementation against the binary
 	cargo build --locked --bin hearthgate
+	cargo build --locked -p hearthgate-web --example page
+	@command -v ip strace >/dev/null || (apt-get update -qq && apt-get install -y -qq iproute2 strace) || true  # else their tests say so
 	$(VENV)/bin/python -m pytest e2e --quiet
+
+mosquitto:
+	@test -x /usr/sbin/mosquitto || command -v mosquitto >/dev/null || (apt-get update -qq && apt-get install -y -qq mosquitto)
+
+homeassistant: $(HOMEASSISTANT)/ready
 
 fuzz-check: ## Compiles the fuzz targets and replays their corpus
 	CARGO_TARGET_DIR=target/fuzz cargo check --manifest-path fuzz/Cargo.toml --all-features --locked --quiet
 	CARGO_TARGET_DIR=target/fuzz cargo test --manifest-path fuzz/Cargo.toml --locked --quiet
 
-fuzz: $(TOOLS)/bin/cargo-fuzz ## Runs each fuzz target for a minute
+fuzz: $(TOOLS)/bin/cargo-fuzz ## Runs each fuzz target for a minute; finds go to target/fuzz/found
 	@set -e; for target in frame message schema beacon handshake; do \
 		echo "== $$target"; \
-		RUSTC_BOOTSTRAP=1 $(TOOLS)/bin/cargo-fuzz run --fuzz-dir fuzz --target-dir target/fuzz --features fuzzing $$target -- -max_total_time=60; \
+		mkdir -p target/fuzz/found/$$target; \
+		RUSTC_BOOTSTRAP=1 $(TOOLS)/bin/cargo-fuzz run --fuzz-dir fuzz --target-dir target/fuzz --features fuzzing $$target \
+			target/fuzz/found/$$target fuzz/corpus/$$target -- -max_total_time=60; \
 	done
 
 $(TOOLS)/bin/cargo-fuzz:
-	cargo install --locked --quiet --root $(TOOLS) --target-dir target/tools/build cargo-fuzz
+	cargo install --locked --quiet --root $(TOOLS) --target-dir target/tools/build --version $(CARGO_FUZZ_VERSION) cargo-fuzz
 	rm -rf target/tools/build
 
 $(VENV)/ready: e2e/requirements.txt
@@ -69,13 +87,9 @@ $(VENV)/ready: e2e/requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement e2e/requirements.txt
 	touch $@
 
-mosquitto:
-	@command -v mosquitto >/dev/null || (apt-get update -qq && apt-get install -y -qq mosquitto)
-
-# The newest Home Assistant that the newest Python of this machine takes.
-$(HA_VENV)/ready: e2e/ha_requirements.py
-	$$(e2e/newest_python.sh) -m venv $(HA_VENV)
-	$(HA_VENV)/bin/pip install --quiet --disable-pip-version-check homeassistant
-	$(HA_VENV)/bin/python e2e/ha_requirements.py > $(HA_VENV)/requirements.txt
-	$(HA_VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $(HA_VENV)/requirements.txt
+$(HOMEASSISTANT)/ready: e2e/requirements-homeassistant.txt e2e/harness/find_python.py
+	set -e; python=$$($(PYTHON) e2e/harness/find_python.py) || \
+		{ apt-get update -qq && apt-get install -y -qq python3.13-venv && python=$$($(PYTHON) e2e/harness/find_python.py); }; \
+		$$python -m venv --clear $(HOMEASSISTANT)
+	$(HOMEASSISTANT)/bin/pip install --quiet --disable-pip-version-check --requirement e2e/requirements-homeassistant.txt
 	touch $@

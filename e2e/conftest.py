@@ -2,14 +2,16 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import program
+from harness import lan, program, system
 from harness.files import KEY_TEXT, write_key, write_profiles
+from harness.lan import WifiDevice
 from harness.program import Outcome, Running, RunningGateway
 from reference import crypto, profiles, wire
 from reference.crypto import Options
@@ -77,11 +79,11 @@ def key_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def spawn(hearthgate: str, environment: dict[str, str]) -> Iterator[Callable[..., Running]]:
-    """Starts the program in the background, and ends it with the test."""
+    """Starts the program in the background, and ends it with the test. `within` is a command that starts it."""
     started: list[Running] = []
 
-    def start(*arguments: str | Path, stdin: bytes | None = None, **more: str) -> Running:
-        argv = [hearthgate, *map(str, arguments)]
+    def start(*arguments: str | Path, stdin: bytes | None = None, within: Sequence[str] = (), **more: str) -> Running:
+        argv = [*within, hearthgate, *map(str, arguments)]
         started.append(Running(argv, environment | more, stdin=stdin))
         return started[-1]
 
@@ -100,6 +102,7 @@ def start_gateway(
     def start(
         devices: list[Profile] | Path | None = None, options: Options = Options(), *flags: str,
         also: tuple[Path, ...] = (), key_text: str = KEY_TEXT, state: str | Path = "none", advertise: tuple[str, ...] = ("--no-advertise",),
+        listen: str = "127.0.0.1:0", within: Sequence[str] = (), patience: float = program.START,
     ) -> RunningGateway:  # fmt: skip
         if isinstance(devices, Path):
             served = devices
@@ -107,12 +110,14 @@ def start_gateway(
             served = folder
             write_profiles(folder, profiles.home() if devices is None else devices)
         process = spawn(
-            "gateway", "--listen", "127.0.0.1:0", "--devices", served, *also,
+            "gateway", "--listen", listen, "--devices", served, *also,
             "--key-file", write_key(key_file, key_text), "--state", state, *advertise, *program.variant_flags(options), *flags,
+            within=within,
         )  # fmt: skip
-        found = process.wait_for_log(program.LISTENS)
-        key = crypto.parse_key(key_text, options.key_form)
-        return RunningGateway(process, found[1], int(found[2]), key, options, served)
+        found = process.wait_for_log(program.LISTENS, patience)
+        older = "2023" in flags
+        key = bytes(16) if older else crypto.parse_key(key_text, options.key_form)
+        return RunningGateway(process, found[1], int(found[2]), key, options, served, "wss://" in found[0])
 
     return start
 
@@ -127,8 +132,10 @@ def gateway(start_gateway: Callable[..., RunningGateway]) -> RunningGateway:
 def run(hearthgate: str, environment: dict[str, str]) -> Callable[..., Awaitable[Outcome]]:
     """Runs the program to its end."""
 
-    async def start(*arguments: str | Path, stdin: bytes = b"", patience: float = 30, **more: str) -> Outcome:
-        argv = [hearthgate, *map(str, arguments)]
+    async def start(
+        *arguments: str | Path, stdin: bytes = b"", patience: float = 30, within: Sequence[str] = (), **more: str
+    ) -> Outcome:
+        argv = [*within, hearthgate, *map(str, arguments)]
         return await program.run(argv, environment | more, stdin=stdin, patience=patience)
 
     return start
@@ -146,3 +153,66 @@ def command(run: Callable[..., Awaitable[Outcome]], key_file: Path) -> Callable[
         return await run(name, *arguments, "--gateway", url, *keyed, *timeout, **more)
 
     return start
+
+
+@pytest.fixture
+def seeded(request: pytest.FixtureRequest) -> random.Random:
+    """Random numbers that can be had again."""
+    return system.seeded(request)
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Tells a figure, which is shown at the end of the run whatever the outcome."""
+
+    def tell(text: str) -> None:
+        request.node.user_properties.append(("measured", text))
+        print(text)
+
+    return tell
+
+
+@pytest.fixture
+def device() -> Iterator[Callable[..., WifiDevice]]:
+    """Starts Wi-Fi devices, and ends them with the test."""
+    lan.quiet()
+    started: list[WifiDevice] = []
+
+    def start(*arguments: Any, kind: type[WifiDevice] = WifiDevice, **more: Any) -> WifiDevice:
+        started.append(kind(*arguments, **more))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+@pytest.fixture
+def serve_lan(spawn: Callable[..., Running], key_file: Path, tmp_path: Path) -> Callable[..., RunningGateway]:
+    """Starts a gateway that serves a list of Wi-Fi devices, made of these parts, and what else it is given."""
+
+    def start(*parts: str, more: tuple[str | Path, ...] = ()) -> RunningGateway:
+        listed = lan.write_list(tmp_path / "lan.toml", *parts)
+        process = spawn(
+            "gateway", "--listen", "127.0.0.1:0", "--tuya-lan", listed, "--key-file", write_key(key_file, KEY_TEXT), "--state", "none",
+            "--no-advertise", *more,
+        )  # fmt: skip
+        found = process.wait_for_log(program.LISTENS)
+        return RunningGateway(process, found[1], int(found[2]), crypto.parse_key(KEY_TEXT), Options(), listed)
+
+    return start
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    lines = [
+        f"{report.nodeid.split('::')[-1]}: {text}"
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", None) == "call"
+        for name, text in report.user_properties
+        if name == "measured"
+    ]
+    if lines:
+        terminalreporter.section("measured")
+        for line in lines:
+            terminalreporter.line(line)

@@ -1,154 +1,192 @@
-"""A Mosquitto of the test's own, and a client of it that sees everything."""
+"""Mosquitto on a free port of loopback, and a client of it that remembers everything it heard."""
 
-import getpass
+import asyncio
 import json
 import socket
-import subprocess
+import ssl
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import paho.mqtt.client as paho
+import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
-PATIENCE = 20.0
+from harness import system
+from harness.program import Running, eventually
+
+PATIENCE = 30.0
+VERSIONS = {"5": mqtt.MQTTv5, "3.1.1": mqtt.MQTTv311}
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def wait_until(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
-    end = time.monotonic() + patience
-    while not (found := condition()):
-        assert time.monotonic() < end, f"not within {patience} s: {what() if callable(what) else what}"
-        time.sleep(0.02)
-    return found
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
 
 
 class Broker:
-    """Mosquitto, to be killed and started again on the same port."""
+    """A Mosquitto that can be killed and started again, on the same port."""
 
-    def __init__(self, folder: Path, *, persistent: bool = False, more: str = "", tls: str = ""):
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: Path, *lines: str, persistent: bool = False, anonymous: bool = True, secure: bool = False):
+        system.need("mosquitto", "mosquitto", root=False)
+        folder.mkdir(exist_ok=True)
+        self.folder, self.lines, self.persistent = folder, lines, persistent
+        self.anonymous, self.secure = anonymous, secure
         self.port = free_port()
-        self.folder = folder
-        self.log = folder / "mosquitto.log"
-        kept = f"persistence true\npersistence_location {folder}/\nautosave_interval 1\nautosave_on_changes true\n"
-        self.config = folder / "mosquitto.conf"
-        self.config.write_text(
-            # Started by root it would become somebody who cannot read the test's files.
-            f"user {getpass.getuser()}\nlistener {self.port} 127.0.0.1\n{tls}{kept if persistent else ''}{more or 'allow_anonymous true'}\n"
-            "max_queued_messages 0\nmax_inflight_messages 0\n"
-        )
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Running | None = None
         self.start()
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(["mosquitto", "-c", str(self.config)], stdout=log, stderr=log)
-        wait_until(self._listens, lambda: f"Mosquitto to listen\n{self.log.read_text()}")
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def kill(self) -> None:
-        if self.process and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-
-    stop = kill
 
     @property
     def url(self) -> str:
-        return f"mqtt://127.0.0.1:{self.port}"
+        return f"{'mqtts' if self.secure else 'mqtt'}://127.0.0.1:{self.port}"
 
-    def kept(self, topic: str = "#") -> dict[str, str]:
-        """Everything that the broker keeps at this moment."""
-        with Witness(self, topic) as witness:
-            return {message.topic: message.payload for message in witness.messages if message.retained and message.payload}
+    def with_login(self, login: str) -> str:
+        return self.url.replace("://", f"://{login}@")
+
+    def start(self) -> None:
+        lines = [f"listener {self.port} 127.0.0.1", f"allow_anonymous {str(self.anonymous).lower()}", "user root", *self.lines]
+        if self.persistent:
+            # Each change is on the disk at once, so that a kill loses nothing.
+            lines += ["persistence true", f"persistence_location {self.folder}/", "autosave_on_changes true", "autosave_interval 1"]
+        config = self.folder / "mosquitto.conf"
+        config.write_text("\n".join(lines) + "\n")
+        self.process = Running(["mosquitto", "-c", str(config)], {"PATH": "/usr/sbin:/usr/bin:/bin"})
+        end = time.monotonic() + PATIENCE
+        while True:
+            assert self.process.process.poll() is None, self.process.story()
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                assert time.monotonic() < end, self.process.story()
+                time.sleep(0.02)
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def stop(self) -> None:
+        self.process.stop()
 
 
 @dataclass(frozen=True)
-class Seen:
+class Message:
     topic: str
-    payload: str
+    payload: bytes
     retained: bool
-    at: float
+    correlation: bytes | None = None
+    at: float = field(default_factory=time.monotonic, compare=False)
 
     def json(self) -> Any:
         return json.loads(self.payload)
 
 
-class Witness:
-    """A client that keeps every message; it comes back by itself."""
+class Listener:
+    """A client that hears everything, or what these filters let through, and connects again by itself."""
 
-    def __init__(self, broker: Broker, topic: str = "#", **login: str):
-        self.messages: list[Seen] = []
-        self._topic = topic
+    def __init__(
+        self, broker: Broker, *filters: str, version: str = "5", login: tuple[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ):  # fmt: skip
+        self.filters = filters or ("#",)
+        self.messages: list[Message] = []
+        self.now: dict[str, bytes] = {}  # the last payload of each topic; an empty one takes it away
+        self.version = version
         self._ready = threading.Event()
-        self._end = f"tests/{id(self)}/{time.monotonic_ns()}"
-        self.client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-        if login:
-            self.client.username_pw_set(**login)
-        self.client.on_connect = self._connected
-        self.client.on_message = self._message
+        self.client = mqtt.Client(
+            CallbackAPIVersion.VERSION2, client_id=f"listener-{uuid.uuid4().hex[:12]}", protocol=VERSIONS[version],
+            reconnect_on_failure=True,
+        )  # fmt: skip
         self.client.reconnect_delay_set(1, 1)
-        self.client.connect("127.0.0.1", broker.port)
+        self.client.max_queued_messages_set(0)
+        if login:
+            self.client.username_pw_set(*login)
+        if tls:
+            self.client.tls_set_context(tls)
+        self.client.on_connect = self._connected
+        self.client.on_subscribe = lambda *_: self._ready.set()
+        self.client.on_message = self._heard
+        self.client.connect("127.0.0.1", broker.port, keepalive=30)
         self.client.loop_start()
-        # What is kept comes before what is published after it.
-        assert self._ready.wait(PATIENCE), "the witness sees nothing"
+        assert self._ready.wait(PATIENCE), "the listener is not subscribed"
 
-    def _connected(self, client: paho.Client, *_: Any) -> None:
-        client.subscribe([(self._topic, 0), (self._end, 0)])
-        client.publish(self._end, "")
+    def _connected(self, client: mqtt.Client, *_: Any) -> None:
+        if self.version == "5":
+            # What is retained stays recognisable as that when it is published as well.
+            client.subscribe([(one, SubscribeOptions(qos=0, retainAsPublished=True)) for one in self.filters])
+        else:
+            client.subscribe([(one, 0) for one in self.filters])
 
-    def _message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
-        if message.topic == self._end:
-            self._ready.set()
-        elif not message.topic.startswith("tests/"):
-            payload = message.payload.decode("utf-8", "replace")
-            self.messages.append(Seen(message.topic, payload, bool(message.retain), time.monotonic()))
+    def _heard(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
+        correlation = getattr(message.properties, "CorrelationData", None)
+        heard = Message(message.topic, message.payload, message.retain, correlation)
+        if heard.payload:
+            self.now[heard.topic] = heard.payload
+        else:
+            self.now.pop(heard.topic, None)
+        self.messages.append(heard)
 
-    def of(self, topic: str, since: int = 0) -> list[Seen]:
-        return [seen for seen in self.messages[since:] if seen.topic == topic]
+    def publish(self, topic: str, payload: Any, *, retain: bool = False, correlation: bytes | None = None) -> None:
+        if not isinstance(payload, (bytes, str)):
+            payload = json.dumps(payload)
+        properties = None
+        if correlation is not None:
+            properties = Properties(PacketTypes.PUBLISH)
+            properties.CorrelationData = correlation
+        self.client.publish(topic, payload, qos=1, retain=retain, properties=properties)
 
-    def last(self, topic: str, since: int = 0) -> Seen | None:
-        found = self.of(topic, since)
-        return found[-1] if found else None
+    def json(self, topic: str) -> Any:
+        payload = self.now.get(topic)
+        return None if payload is None else json.loads(payload)
 
-    def wait(self, topic: str, condition: Callable[[str], Any] = lambda _: True, since: int = 0, patience: float = PATIENCE) -> Seen:
-        def found() -> Seen | None:
-            return next((seen for seen in self.of(topic, since) if condition(seen.payload)), None)
+    def text(self, topic: str) -> str | None:
+        payload = self.now.get(topic)
+        return None if payload is None else payload.decode()
 
-        return wait_until(found, lambda: f"{topic}; the last ones: {self.of(topic)[-3:]}", patience)
+    def of(self, topic: str, since: int = 0) -> list[Message]:
+        return [message for message in self.messages[since:] if message.topic == topic]
 
-    def publish(self, topic: str, payload: Any, retain: bool = False) -> int:
-        """Publishes, and gives the place from which on answers can come."""
-        here = len(self.messages)
-        text = payload if isinstance(payload, str) else json.dumps(payload)
-        self.client.publish(topic, text, qos=1, retain=retain).wait_for_publish(PATIENCE)
-        return here
+    async def next(self, topic: str, since: int, patience: float = PATIENCE) -> Message:
+        """The first message of that topic after the first so many of all."""
+        found = await eventually(lambda: self.of(topic, since), f"a message of {topic}", patience)
+        return found[0]
 
-    def ask(self, topic: str, payload: Any, answer: str) -> Any:
-        here = self.publish(topic, payload)
-        return self.wait(answer, since=here).json()
+    async def fence(self) -> None:
+        """Until everything that the broker had before has been heard here."""
+        topic = f"fence/{uuid.uuid4().hex}"
+        self.publish(topic, "x")
+        await eventually(lambda: topic in self.now, f"the message of {topic}", PATIENCE)
 
-    def request(self, what: str, root: str = "hearthgate", **fields: Any) -> Any:
-        return self.ask(f"{root}/bridge/request/{what}", fields | {"id": what}, f"{root}/bridge/response/{what}")
+    async def request(self, what: str, root: str = "hearthgate", patience: float = PATIENCE, **fields: Any) -> dict[str, Any]:
+        """Asks the hub something and gives the answer with the same id."""
+        since, id = len(self.messages), uuid.uuid4().hex
+        self.publish(f"{root}/bridge/request/{what}", {"id": id, **fields})
+        mine = lambda: [m for m in self.of(f"{root}/bridge/response/{what}", since) if m.json().get("id") == id]  # noqa: E731
+        return (await eventually(mine, f"an answer to {what} {fields}", patience))[0].json()
 
-    def stop(self) -> None:
+    async def set(self, device: str, payload: Any, patience: float = PATIENCE) -> dict[str, Any]:
+        """Publishes to `<device>/set[/<code>]` and gives the next result of that device."""
+        since = len(self.messages)
+        base = device.split("/set/")[0]
+        self.publish(device if "/set/" in device else f"{device}/set", payload)
+        return (await self.next(f"{base}/result", since, patience)).json()
+
+    def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
 
-    def __enter__(self) -> "Witness":
-        return self
 
-    def __exit__(self, *_: Any) -> None:
-        self.stop()
+async def retained(broker: Broker, filters: Iterable[str] = ("#",), **more: Any) -> dict[str, bytes]:
+    """Everything that the broker keeps."""
+    one = Listener(broker, *filters, "fence/#", **more)
+    try:
+        await one.fence()
+        return {m.topic: m.payload for m in one.messages if m.retained}
+    finally:
+        await asyncio.to_thread(one.close)

@@ -22,7 +22,8 @@ from reference.crypto import Options
 ROOT = Path(__file__).resolve().parents[2]
 START = 20.0
 T = TypeVar("T")
-LISTENS = re.compile(r"ws://([0-9A-Za-z.\[\]:-]+):(\d+)")
+LISTENS = re.compile(r"listening on wss?://([0-9A-Za-z.\[\]:-]+):(\d+)")
+FINGERPRINT = re.compile(r"fingerprint ((?:[0-9A-F]{2}:){31}[0-9A-F]{2})")
 
 
 def binary() -> Path:
@@ -106,6 +107,22 @@ class Running:
             reader.join(2)
         return code
 
+    def kill(self) -> None:
+        """Ends it as nothing can prevent or notice: `kill -9`."""
+        self.process.kill()
+        self.wait(10)
+
+    def memory(self, field: str = "VmRSS") -> int:
+        """Its memory in bytes: VmRSS is that of now, VmHWM the most that it ever was."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return 1024 * int(re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)[1])
+
+    def open_files(self) -> int:
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def log_lines(self, pattern: str) -> list[str]:
+        return [line for line in list(self.log) if re.search(pattern, line)]
+
     def stop(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()
@@ -137,10 +154,16 @@ class RunningGateway:
     key: bytes
     options: Options
     folder: Path
+    secure: bool = False
 
     @property
     def url(self) -> str:
-        return f"ws://{self.host}:{self.port}"
+        return f"{'wss' if self.secure else 'ws'}://{self.host}:{self.port}"
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of its certificate, as it logged it at its start."""
+        return self.process.wait_for_log(FINGERPRINT)[1]
 
     def connect(self, key: bytes | None = None, **arguments: Any) -> Any:
         return client.connect(self.url, self.key if key is None else key, self.options, **arguments)

@@ -5,6 +5,7 @@ It serves a few devices on a loopback port, remembers what it was asked, and sen
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,18 +58,20 @@ class Session:
 
 class Gateway:
     def __init__(
-        self, key: bytes, devices: list[Profile] | None = None, options: Options = Options(), **behaviour: Any
-    ):
+        self, key: bytes, devices: list[Profile] | None = None, options: Options = Options(),
+        tls: ssl.SSLContext | None = None, **behaviour: Any
+    ):  # fmt: skip
         self.key = key
         self.home = {d["devid"]: d for d in (profiles.home() if devices is None else devices)}
         self.options = options
+        self.tls = tls
         self.behaviour = Behaviour(**behaviour)
         self.sessions: list[Session] = []
         self.last_event = 0
 
     async def __aenter__(self) -> "Gateway":
         self._server = await websocket.serve(
-            self._serve, "127.0.0.1", 0,
+            self._serve, "127.0.0.1", 0, ssl=self.tls,
             compression=None, ping_interval=None, close_timeout=1, max_size=4 * wire.GATEWAY_LIMIT,
         )  # fmt: skip
         self.port = self._server.sockets[0].getsockname()[1]
@@ -80,7 +83,7 @@ class Gateway:
 
     @property
     def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}"
+        return f"{'wss' if self.tls else 'ws'}://127.0.0.1:{self.port}"
 
     @property
     def requests(self) -> list[dict[str, Any]]:

@@ -9,12 +9,16 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use hearthgate_client::{DiscoveryOptions, Endpoint, EndpointError};
-use hearthgate_protocol::limits::{DEFAULT_PORT, SESSIONS_MAX};
+use hearthgate_protocol::limits::DEFAULT_PORT;
 use hearthgate_protocol::variants::{KeyForm, Padding, Proof, ProofOver, Variants, Wire};
 
-use crate::commands::{CatalogArgs, DoctorArgs, GatewaysArgs, RecordArgs};
+use crate::commands::{
+    CatalogArgs, DoctorArgs, GatewaysArgs, HistoryArgs, LanArgs, RecordArgs, WebArgs,
+};
 use crate::duration;
 use crate::hub_args::HubArgs;
+use crate::limits::LimitOptions;
+use crate::tls::{ServeOptions, TlsOptions};
 
 /// Both ends of the local protocol between a Tuya-enabled gateway and third-party systems.
 ///
@@ -82,6 +86,8 @@ pub(crate) enum Command {
     Doctor(Box<DoctorArgs>),
     /// Writes device profiles and a transcript of a live gateway
     Record(Box<RecordArgs>),
+    /// Finds, imports and tries Tuya Wi-Fi devices, which `gateway --tuya-lan` serves
+    Lan(Box<LanArgs>),
     /// Keeps the known gateways: names, keys, addresses
     Gateways(Box<GatewaysArgs>),
     /// Lists the devices of a gateway
@@ -96,6 +102,8 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Shows and measures what Home Assistant makes of devices
     Catalog(CatalogArgs),
+    /// Shows what was: values of an hour, a day or a year, from the history that a hub keeps
+    History(Box<HistoryArgs>),
     /// Helps with the configuration file
     Config(ConfigArgs),
     /// Prints a completion script for a shell
@@ -108,8 +116,8 @@ pub(crate) enum Command {
 /// Which gateway, and how to talk to it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct GatewayOptions {
-    /// The gateway: the name or uuid of a known one (`hearthgate gateways`), or `ws://HOST[:PORT][/PATH]`,
-    /// port 8433 and path / where there is none.
+    /// The gateway: the name or uuid of a known one (`hearthgate gateways`), or `ws://HOST[:PORT][/PATH]`
+    /// (`wss://` over TLS), port 8433 and path / where there is none.
     #[arg(
         long,
         value_name = "NAME|UUID|URL",
@@ -119,10 +127,15 @@ pub(crate) struct GatewayOptions {
     pub(crate) gateway: GatewayChoice,
     #[command(flatten)]
     pub(crate) key: KeyOptions,
+    #[command(flatten)]
+    pub(crate) tls: TlsOptions,
     /// Where to listen for the advertisements of a known gateway without an address, UDP; repeatable
     /// [default: 0.0.0.0 on 6669, 6666 and 6667].
     #[arg(long, value_name = "ADDR:PORT", help_heading = "Gateway")]
     pub(crate) listen: Vec<SocketAddr>,
+    /// The network interface to listen on alone, such as eth0 (Linux); repeatable [default: all].
+    #[arg(long, value_name = "NAME", help_heading = "Gateway")]
+    pub(crate) interface: Vec<String>,
     /// How long to wait for the connection, finding the gateway included, and for each answer.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse, help_heading = "Gateway")]
     pub(crate) timeout: Duration,
@@ -167,7 +180,7 @@ pub(crate) struct KeyOptions {
 }
 
 /// Where real gateways may have chosen differently.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct VariantOptions {
     /// What fills the last block of a message [default: pkcs7].
     #[arg(long, value_name = "PADDING", value_parser = choice::<Padding>(Padding::ALL, Padding::name), help_heading = "Variants of the protocol")]
@@ -213,13 +226,19 @@ pub(crate) struct DemoArgs {
     /// The loopback address to serve on; port 0 is a free one.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0", value_parser = loopback)]
     pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) web: WebArgs,
 }
 
 #[derive(Debug, Default, Args)]
 #[command(after_help = "Examples:
   hearthgate gateway --devices profiles/
   hearthgate gateway --devices profiles/ --listen 0.0.0.0:8433 --key-file gateway.key
+  hearthgate gateway --tuya-lan devices.json
+  hearthgate gateway --devices profiles/ --tls
+  hearthgate gateway --devices profiles/ --dialect 2023 --key-file openapi.key
   hearthgate gateway --config gateway.toml --check-config
+  hearthgate gateway --replay recording/ --speed 10
 
 The key: without --key-file and HEARTHGATE_KEY one is made and kept in the state folder.")]
 pub(crate) struct GatewayArgs {
@@ -235,6 +254,11 @@ pub(crate) struct GatewayArgs {
     /// Device profiles: files, or folders whose *.json files are watched.
     #[arg(long, value_name = "DIR|FILE", num_args = 1..)]
     pub(crate) devices: Vec<PathBuf>,
+    /// Tuya Wi-Fi devices: a file of `hearthgate lan import`, or devices.json of `tinytuya wizard`; repeatable.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tuya_lan: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) replay: ReplayArgs,
     /// The file that holds the device key; `-` for standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
@@ -251,18 +275,16 @@ pub(crate) struct GatewayArgs {
     /// Advertises nowhere.
     #[arg(long)]
     pub(crate) no_advertise: bool,
-    /// The most sessions in all.
-    #[arg(long, value_name = "NUMBER", help = format!("The most sessions in all [default: {SESSIONS_MAX}]"))]
-    pub(crate) max_sessions: Option<usize>,
-    /// The most sessions from one address.
-    #[arg(long, value_name = "NUMBER", help = format!("The most sessions from one address [default: {SESSIONS_MAX}]"))]
-    pub(crate) max_sessions_per_address: Option<usize>,
+    #[command(flatten)]
+    pub(crate) limits: LimitOptions,
     /// Refuses Integers that are off their step; real devices break their own.
     #[arg(long)]
     pub(crate) strict_step: bool,
     /// Speaks unencrypted on addresses that are not loopback, together with --wire plain.
     #[arg(long)]
     pub(crate) allow_plain: bool,
+    #[command(flatten)]
+    pub(crate) tls: ServeOptions,
     /// The wire encoding [default: binary].
     #[arg(long, value_name = "WIRE", value_parser = choice::<Wire>(Wire::ALL, Wire::name), help_heading = "Variants of the protocol")]
     pub(crate) wire: Option<Wire>,
@@ -283,9 +305,25 @@ pub(crate) struct GatewayArgs {
     pub(crate) path: Option<String>,
 }
 
+/// A recording to play.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ReplayArgs {
+    /// A recording to play back: the folder that `hearthgate record` wrote, or the transcript in it. It
+    /// begins when the first session is open.
+    #[arg(long, value_name = "DIR|FILE")]
+    pub(crate) replay: Option<PathBuf>,
+    /// How many times as fast as it was recorded [default: 1].
+    #[arg(long, value_name = "FACTOR", value_parser = speed)]
+    pub(crate) speed: Option<f64>,
+    /// Plays the recording again and again; otherwise the devices stay as its last event left them.
+    #[arg(long)]
+    pub(crate) repeat: bool,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hearthgate discover
+  hearthgate discover --interface eth0
   hearthgate discover --listen 127.0.0.1:6669 --timeout 6s --json | jq -r '.[].address'
 
 An advertisement is a hint and no proof: whoever answers there must still know the device key.")]
@@ -293,6 +331,9 @@ pub(crate) struct DiscoverArgs {
     /// Where to listen, UDP; repeatable. Broadcasts are heard on 0.0.0.0, not on the address of one interface.
     #[arg(long, value_name = "ADDR:PORT", help = format!("Where to listen, UDP; repeatable. Broadcasts are heard on 0.0.0.0, not on the address of one interface [default: {}]", default_discovery()))]
     pub(crate) listen: Vec<SocketAddr>,
+    /// The network interface to listen on alone, such as eth0 (Linux); repeatable [default: all].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) interface: Vec<String>,
     /// How long to listen; Ctrl-C ends it early with what was heard.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
     pub(crate) timeout: Duration,
@@ -317,6 +358,7 @@ pub(crate) struct NameOptions {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hearthgate devices --gateway ws://192.0.2.10 --key-file gateway.key
+  hearthgate devices --gateway wss://192.0.2.10 --tls-fingerprint AB:CD:.. --key-file gateway.key
   HEARTHGATE_KEY=.. hearthgate devices --gateway ws://192.0.2.10:8433 --json")]
 pub(crate) struct DevicesArgs {
     #[command(flatten)]
@@ -421,6 +463,20 @@ pub(crate) fn uuid(text: &str) -> Result<String, String> {
     }
 }
 
+fn speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse().map_err(|_| "expected a number".to_owned())?;
+    check_speed(speed)
+}
+
+/// Checks how fast a recording is played.
+pub(crate) fn check_speed(speed: f64) -> Result<f64, String> {
+    if (0.001..=1_000_000.0).contains(&speed) {
+        Ok(speed)
+    } else {
+        Err("expected 0.001 to 1000000".to_owned())
+    }
+}
+
 pub(crate) fn path(text: &str) -> Result<String, String> {
     if text.starts_with('/') && text.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
         Ok(text.to_owned())
@@ -445,6 +501,16 @@ pub(crate) fn default_listen() -> String {
     format!("127.0.0.1:{DEFAULT_PORT}")
 }
 
+/// Returns where to listen for advertisements: where it was said, or by default.
+pub(crate) fn discovery(listen: &[SocketAddr], interfaces: &[String]) -> DiscoveryOptions {
+    let mut options = DiscoveryOptions::default();
+    if !listen.is_empty() {
+        options.listen = listen.to_vec();
+    }
+    options.interfaces = interfaces.to_vec();
+    options
+}
+
 /// Returns where advertisements are listened for by default.
 fn default_discovery() -> String {
     let listen = DiscoveryOptions::default().listen;
@@ -459,7 +525,7 @@ mod tests {
     use super::Cli;
 
     #[test]
-    fn the_arguments_of_all_commands_fit_together() {
+    fn no_command_contradicts_itself() {
         Cli::command().debug_assert();
     }
 }

@@ -1,20 +1,28 @@
 //! The gateway's configuration file: the options of the command line, in TOML.
 
 use std::fs;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::args::{self, GatewayArgs};
+use crate::args::{self, GatewayArgs, ReplayArgs};
+use crate::duration;
 use crate::exit::Failure;
+use crate::limits::{self, LimitOptions};
+use crate::tls::ServeOptions;
 
 /// An example with every option and its default; a test keeps it true.
 pub(crate) const EXAMPLE: &str = include_str!("config.example.toml");
 
 /// The names of all options.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 31] = [
     "listen",
     "devices",
+    "tuya_lan",
+    "replay",
+    "speed",
+    "repeat",
     "key_file",
     "uuid",
     "state",
@@ -22,8 +30,18 @@ const KEYS: [&str; 17] = [
     "no_advertise",
     "max_sessions",
     "max_sessions_per_address",
+    "max_handshakes",
+    "max_message_size",
+    "max_requests_in_flight",
+    "max_requests_per_second",
     "strict_step",
     "allow_plain",
+    "tls",
+    "tls_cert",
+    "tls_key",
+    "dialect",
+    "token_listen",
+    "token_lifetime",
     "wire",
     "padding",
     "key_form",
@@ -37,15 +55,29 @@ const KEYS: [&str; 17] = [
 struct File {
     listen: Option<String>,
     devices: Vec<PathBuf>,
+    tuya_lan: Vec<PathBuf>,
+    replay: Option<PathBuf>,
+    speed: Option<f64>,
+    repeat: bool,
     key_file: Option<PathBuf>,
     uuid: Option<String>,
     state: Option<PathBuf>,
     advertise: Vec<std::net::SocketAddr>,
     no_advertise: bool,
-    max_sessions: Option<usize>,
-    max_sessions_per_address: Option<usize>,
+    max_sessions: Option<NonZeroUsize>,
+    max_sessions_per_address: Option<NonZeroUsize>,
+    max_handshakes: Option<NonZeroUsize>,
+    max_message_size: Option<usize>,
+    max_requests_in_flight: Option<NonZeroUsize>,
+    max_requests_per_second: Option<NonZeroU32>,
     strict_step: bool,
     allow_plain: bool,
+    tls: bool,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    dialect: Option<String>,
+    token_listen: Option<String>,
+    token_lifetime: Option<String>,
     wire: Option<String>,
     padding: Option<String>,
     key_form: Option<String>,
@@ -92,6 +124,34 @@ fn merge(args: GatewayArgs, text: &str, folder: &Path) -> Result<GatewayArgs, St
             .map(|value| check(&value).map_err(|problem| format!("{key}: {problem}")))
             .transpose()
     };
+    if file.tls && file.tls_cert.is_some() {
+        return Err(
+            "tls and tls_cert: a self-made certificate or your own, leave one out".to_owned(),
+        );
+    }
+    let lifetime = |text: String| {
+        duration::parse(&text).map_err(|problem| format!("token_lifetime: {problem}"))
+    };
+    let tls = ServeOptions {
+        tls: file.tls,
+        tls_cert: file.tls_cert.map(beside),
+        tls_key: file.tls_key.map(beside),
+        dialect: choice(file.dialect, "dialect")?,
+        token_listen: file.token_listen,
+        token_lifetime: file.token_lifetime.map(lifetime).transpose()?,
+    };
+    let limits = LimitOptions {
+        max_sessions: file.max_sessions,
+        max_sessions_per_address: file.max_sessions_per_address,
+        max_handshakes: file.max_handshakes,
+        max_message_size: file
+            .max_message_size
+            .map(limits::check_message_size)
+            .transpose()
+            .map_err(|problem| format!("max_message_size: {problem}"))?,
+        max_requests_in_flight: file.max_requests_in_flight,
+        max_requests_per_second: file.max_requests_per_second,
+    };
     let advertise_given = !args.advertise.is_empty() || args.no_advertise;
     Ok(GatewayArgs {
         listen: args.listen.or(file.listen),
@@ -99,6 +159,22 @@ fn merge(args: GatewayArgs, text: &str, folder: &Path) -> Result<GatewayArgs, St
             file.devices.into_iter().map(beside).collect()
         } else {
             args.devices
+        },
+        tuya_lan: if args.tuya_lan.is_empty() {
+            file.tuya_lan.into_iter().map(beside).collect()
+        } else {
+            args.tuya_lan
+        },
+        replay: ReplayArgs {
+            speed: match (args.replay.speed, file.speed) {
+                (Some(speed), _) => Some(speed),
+                (None, speed) => speed
+                    .map(args::check_speed)
+                    .transpose()
+                    .map_err(|problem| format!("speed: {problem}"))?,
+            },
+            repeat: args.replay.repeat || file.repeat,
+            replay: args.replay.replay.or(file.replay.map(beside)),
         },
         key_file: args.key_file.or(file.key_file.map(beside)),
         uuid: args.uuid.or(checked(file.uuid, args::uuid, "uuid")?),
@@ -113,12 +189,10 @@ fn merge(args: GatewayArgs, text: &str, folder: &Path) -> Result<GatewayArgs, St
         } else {
             file.no_advertise
         },
-        max_sessions: args.max_sessions.or(file.max_sessions),
-        max_sessions_per_address: args
-            .max_sessions_per_address
-            .or(file.max_sessions_per_address),
+        limits: args.limits.or(limits),
         strict_step: args.strict_step || file.strict_step,
         allow_plain: args.allow_plain || file.allow_plain,
+        tls: args.tls.or(tls),
         wire: args.wire.or(choice(file.wire, "wire")?),
         padding: args.padding.or(choice(file.padding, "padding")?),
         key_form: args.key_form.or(choice(file.key_form, "key_form")?),
@@ -203,7 +277,8 @@ mod tests {
         for key in KEYS {
             assert!(table.contains_key(key), "{key} is missing in the example");
         }
-        merged(&uncommented).unwrap();
+        // Of the two kinds of certificates a file has one.
+        merged(&uncommented.replace("tls = false\n", "")).unwrap();
     }
 
     #[test]
@@ -250,5 +325,70 @@ mod tests {
         assert!(merged("uuid = \"\"").unwrap_err().starts_with("uuid: "));
         assert!(merged("listen = 7").unwrap_err().contains("line 1"));
         assert!(merged("advertise = [\"nowhere\"]").is_err());
+        assert!(
+            merged("dialect = \"2022\"")
+                .unwrap_err()
+                .contains("2024, 2023")
+        );
+        assert!(merged("tls = \"self\"").unwrap_err().contains("line 1"));
+        let lifetime = merged("token_lifetime = \"soon\"").unwrap_err();
+        assert!(lifetime.starts_with("token_lifetime: "), "{lifetime}");
+        assert!(
+            merged("tls = true\ntls_cert = \"a\"")
+                .unwrap_err()
+                .contains("leave one out")
+        );
+        for limit in [
+            "max_sessions",
+            "max_sessions_per_address",
+            "max_handshakes",
+            "max_message_size",
+            "max_requests_in_flight",
+            "max_requests_per_second",
+        ] {
+            for value in ["0", "-1", "\"many\""] {
+                let problem = merged(&format!("{limit} = {value}")).unwrap_err();
+                assert!(problem.contains(limit), "{problem}");
+            }
+        }
+        assert_eq!(
+            merged("max_message_size = 100").unwrap_err(),
+            "max_message_size: expected 4096 to 67108864 bytes"
+        );
+    }
+
+    #[test]
+    fn certificates_are_beside_the_file() {
+        let text = "tls_cert = \"a.crt\"\ntls_key = \"/b.key\"\ndialect = \"2023\"\ntoken_lifetime = \"1m\"";
+        let tls = merged(text).unwrap().tls;
+        assert_eq!(tls.tls_cert, Some(PathBuf::from("/etc/home/a.crt")));
+        assert_eq!(tls.tls_key, Some(PathBuf::from("/b.key")));
+        assert_eq!(tls.token_lifetime, Some(std::time::Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn limits_of_the_file_are_taken_where_the_command_line_has_none() {
+        let args = GatewayArgs {
+            limits: LimitOptions {
+                max_sessions: NonZeroUsize::new(7),
+                ..LimitOptions::default()
+            },
+            ..GatewayArgs::default()
+        };
+        let text = "max_sessions = 9\nmax_handshakes = 8\nmax_requests_per_second = 50\n\
+                    max_message_size = 65536\nmax_requests_in_flight = 3";
+        let merged = merge(args, text, Path::new("")).unwrap();
+        let key = hearthgate_protocol::crypto::DeviceKey::from_bytes([1; 16]);
+        let mut options = hearthgate_gateway::GatewayOptions::new("a", key);
+        merged.limits.apply(&mut options);
+        assert_eq!(options.connection.message_max, 65_536);
+        let expected = hearthgate_gateway::SessionLimits {
+            total: 7,
+            handshakes: 8,
+            requests_in_flight: 3,
+            requests_per_second: NonZeroU32::new(50),
+            ..hearthgate_gateway::SessionLimits::default()
+        };
+        assert_eq!(options.limits, expected);
     }
 }

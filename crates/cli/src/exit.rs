@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use hearthgate_client::{ClientError, Fault};
+use hearthgate_driver_tuya_lan::TryError;
 use hearthgate_hub::FileError;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
@@ -85,6 +86,23 @@ impl From<FileError> for Failure {
             FileError::Content { .. } | FileError::NoHome { .. } | FileError::Refused(_) => {
                 Self::usage(error)
             }
+        }
+    }
+}
+
+impl From<TryError> for Failure {
+    fn from(error: TryError) -> Self {
+        let code = match error {
+            TryError::Unknown(_) => Self::USAGE,
+            TryError::Listen(_) => Self::REFUSED,
+            TryError::Unheard { .. } | TryError::Unreachable { .. } | TryError::NoState { .. } => {
+                Self::CONNECTION
+            }
+            TryError::WrongVersion { .. } | TryError::WrongKey { .. } => Self::AUTHENTICATION,
+        };
+        Self {
+            code,
+            error: error.into(),
         }
     }
 }

@@ -6,9 +6,15 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
+use hearthgate_hub::key_file_name;
 use hearthgate_mqtt::MqttVersion;
 
-use crate::args::{GatewayChoice, choice};
+use hearthgate_protocol::variants::{KeyForm, Wire};
+
+use crate::args::{GatewayChoice, VariantOptions, choice};
+use crate::commands::WebArgs;
+use crate::history_args::KeepArgs;
+use crate::tls::TlsOptions;
 
 const GATEWAY: &str = "gateway";
 const KEY_FILE: &str = "key-file";
@@ -20,7 +26,8 @@ const KEY_FILE: &str = "key-file";
                  --mqtt-password-file mqtt.password
   hearthgate hub --config hub.toml --check-config
 
-Each outlet is optional, and there is at least one. Without --gateway the hub looks after all known gateways
+Outlets are MQTT (with --mqtt), the page and API, and history; each is optional, and there is at least one. Options
+for TLS and variants of the protocol are for gateways given by their addresses; known ones have theirs. Without --gateway the hub looks after all known gateways
 (`hearthgate gateways list`) and follows that file.")]
 pub(crate) struct HubArgs {
     /// A TOML file with the same options; what is given on the command line wins.
@@ -48,6 +55,27 @@ pub(crate) struct HubArgs {
     pub(crate) overrides: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) mqtt: MqttArgs,
+    #[command(flatten)]
+    pub(crate) web: WebArgs,
+    #[command(flatten)]
+    pub(crate) history: KeepArgs,
+    #[command(flatten)]
+    pub(crate) addressed: AddressedArgs,
+}
+
+/// How to talk to the gateways that are given by their addresses. Known ones have it in gateways.toml.
+#[derive(Debug, Default, Args)]
+pub(crate) struct AddressedArgs {
+    #[command(flatten)]
+    pub(crate) tls: TlsOptions,
+    /// The wire encoding; detected where it is not given. `plain` is detected on loopback only.
+    #[arg(long, value_name = "WIRE", value_parser = choice::<Wire>(Wire::ALL, Wire::name), help_heading = "Variants of the protocol")]
+    pub(crate) wire: Option<Wire>,
+    /// How the text of the key becomes 16 bytes [default: ascii].
+    #[arg(long, value_name = "FORM", value_parser = choice::<KeyForm>(KeyForm::ALL, KeyForm::name), help_heading = "Variants of the protocol")]
+    pub(crate) key_form: Option<KeyForm>,
+    #[command(flatten)]
+    pub(crate) variants: VariantOptions,
 }
 
 #[derive(Debug, Default, Args)]
@@ -170,9 +198,10 @@ impl FromArgMatches for GivenGateways {
         for (place, path) in placed::<PathBuf>(matches, KEY_FILE) {
             let before = given.iter_mut().rev().find(|(at, _)| *at < place);
             let Some((_, gateway)) = before else {
-                let path = path.display();
-                let problem = format!("--key-file {path} stands before any --gateway");
-                return Err(misplaced(&problem));
+                let path = key_file_name(&path);
+                return Err(misplaced(&format!(
+                    "--key-file {path} stands before any --gateway"
+                )));
             };
             if gateway.key_file.replace(path).is_some() {
                 return Err(misplaced(

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::args::GatewayChoice;
+use crate::commands::WebFile;
 use crate::exit::Failure;
+use crate::history_args::KeepArgs;
 use crate::hub_args::{BrokerText, GivenGateway, HubArgs, MqttArgs};
 
 /// An example with every option and its default; a test keeps it true.
@@ -21,6 +23,8 @@ struct File {
     no_discovery: bool,
     state: Option<PathBuf>,
     overrides: Option<PathBuf>,
+    web: WebFile,
+    history: KeepArgs,
     mqtt: Mqtt,
 }
 
@@ -113,6 +117,9 @@ fn merge(args: HubArgs, text: &str, folder: &Path) -> Result<HubArgs, String> {
         },
         state: args.state.or(state),
         overrides: args.overrides.or(file.overrides.map(beside)),
+        web: args.web.or(file.web, folder),
+        history: args.history.over(file.history, folder),
+        addressed: args.addressed,
         mqtt: MqttArgs {
             url: given.url.or(in_file.url.as_deref().map(BrokerText::from)),
             password_file: given.password_file.or(in_file.password_file.map(beside)),
@@ -177,6 +184,21 @@ mod tests {
         assert!(mqtt.client_id.is_some() && mqtt.version.is_some());
         assert!(args.state.is_some() && args.overrides.is_some() && !args.listen.is_empty());
         assert!(seen.contains("no_discovery = "));
+        let history = args.history.options(None).unwrap();
+        assert!(history.path.starts_with("/etc/home"));
+        let web = &args.web;
+        assert!(web.web.is_some() && web.web_login.is_some() && web.web_user.is_some());
+        let files = [&web.web_password_file, &web.web_tls_cert, &web.web_tls_key];
+        assert!(
+            files
+                .iter()
+                .all(|file| file.as_ref().unwrap().starts_with("/etc/home"))
+        );
+        assert!(
+            !web.web_host.is_empty()
+                && seen.contains("metrics_values = ")
+                && seen.contains("off = ")
+        );
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Where the device key comes from: `--key-file FILE`, `--key-file -` (standard input), or
 //! `HEARTHGATE_KEY`. It is never an argument, which other users of the machine could see.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use hearthgate_protocol::crypto::DeviceKey;
-use hearthgate_protocol::variants::KeyForm;
+use hearthgate_hub::key_file_name;
+use hearthgate_protocol::crypto::{ApiKey, Credential, DeviceKey};
+use hearthgate_protocol::variants::{Dialect, KeyForm};
 use zeroize::Zeroizing;
 
 use crate::exit::Failure;
@@ -14,17 +16,26 @@ use crate::exit::Failure;
 /// The environment variable.
 pub(crate) const VARIABLE: &str = "HEARTHGATE_KEY";
 /// More than any key and its line end have.
-const LONGEST: u64 = 1024;
+const LONGEST: u64 = 2048;
 
 /// Reads the key that was given, if one was.
-pub(crate) fn read(file: Option<&Path>, form: KeyForm) -> Result<Option<DeviceKey>, Failure> {
+pub(crate) fn read(
+    file: Option<&Path>,
+    dialect: Dialect,
+    form: KeyForm,
+) -> Result<Option<Credential>, Failure> {
     let Some(Given { content, origin }) = given(file)? else {
         return Ok(None);
     };
-    match DeviceKey::parse_file(&content, form) {
-        Ok(key) => Ok(Some(key)),
-        Err(error) => Err(Failure::usage(format!("{origin}: {error}"))),
-    }
+    let wrong = |error: &dyn fmt::Display| Failure::usage(format!("{origin}: {error}"));
+    Ok(Some(match dialect {
+        Dialect::Current => DeviceKey::parse_file(&content, form)
+            .map_err(|error| wrong(&error))?
+            .into(),
+        Dialect::Older => ApiKey::parse_file(&content)
+            .map_err(|error| wrong(&error))?
+            .into(),
+    }))
 }
 
 /// What was given as the key, and where it comes from, for errors.
@@ -45,11 +56,11 @@ pub(crate) fn given(file: Option<&Path>) -> Result<Option<Given>, Failure> {
             (content, "standard input".to_owned())
         }
         Some(path) => {
-            let path_shown = path.display();
+            let name = key_file_name(path);
             let content = fs::read(path).map_err(|error| {
-                Failure::usage(format!("cannot read the key file {path_shown}: {error}"))
+                Failure::usage(format!("cannot read the key file {name}: {error}"))
             })?;
-            (content, path_shown.to_string())
+            (content, name)
         }
         None => match std::env::var_os(VARIABLE) {
             Some(value) => (value.into_encoded_bytes(), VARIABLE.to_owned()),
@@ -61,11 +72,24 @@ pub(crate) fn given(file: Option<&Path>) -> Result<Option<Given>, Failure> {
 }
 
 /// Reads the key that a command cannot do without.
-pub(crate) fn required(file: Option<&Path>, form: KeyForm) -> Result<DeviceKey, Failure> {
-    read(file, form)?.ok_or_else(|| {
+pub(crate) fn required(
+    file: Option<&Path>,
+    dialect: Dialect,
+    form: KeyForm,
+) -> Result<Credential, Failure> {
+    read(file, dialect, form)?.ok_or_else(|| {
+        let (name, origin) = match dialect {
+            Dialect::Current => (
+                "device key",
+                "The vendor's app shows the key of a gateway once LAN control is switched on",
+            ),
+            Dialect::Older => (
+                "API key",
+                "It is the OPENAPI_KEY that came with the gateway's developer access",
+            ),
+        };
         Failure::usage(format!(
-            "no device key: give --key-file FILE, --key-file - for standard input, or {VARIABLE}. \
-             The vendor's app shows the key of a gateway once LAN control is switched on"
+            "no {name}: give --key-file FILE, --key-file - for standard input, or {VARIABLE}. {origin}"
         ))
     })
 }

@@ -7,15 +7,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hearthgate_client::{
-    Client, ClientError, ClientOptions, Discovery, DiscoveryOptions, Endpoint, Feed, Following,
-    KeepOptions, Sighting, Target,
+    Client, ClientError, ClientOptions, Discovery, Endpoint, Feed, Following, KeepOptions,
+    Sighting, Target,
 };
 use hearthgate_hub::{Directory, FileError, KnownGateway};
-use hearthgate_protocol::crypto::DeviceKey;
+use hearthgate_protocol::crypto::Credential;
 use tokio::sync::watch;
 use tokio::time::{Instant, interval, timeout_at};
 
-use crate::args::{GatewayChoice, GatewayOptions};
+use crate::args::{self, GatewayChoice, GatewayOptions};
 use crate::exit::Failure;
 use crate::key;
 
@@ -30,7 +30,7 @@ pub(crate) struct Meant {
     /// How it is known, and where that stands.
     known: Option<(KnownGateway, PathBuf)>,
     /// A key that was given for this command.
-    given: Option<DeviceKey>,
+    given: Option<Credential>,
     target: Target,
 }
 
@@ -45,15 +45,22 @@ impl Meant {
             .key
             .key_form
             .or(known.as_ref().and_then(|(known, _)| known.key_form));
-        let given = key::read(options.key.key_file.as_deref(), form.unwrap_or_default())?;
+        let form = form.unwrap_or_default();
+        let dialect = options.tls.dialect(known.as_ref().map(|(known, _)| known));
+        let given = key::read(options.key.key_file.as_deref(), dialect, form)?;
         let target = match &known {
             None => {
                 // Says where a key can come from.
                 let key = match given.clone() {
                     Some(key) => key,
-                    None => key::required(None, form.unwrap_or_default())?,
+                    None => key::required(None, dialect, form)?,
                 };
+                if let GatewayChoice::Address(endpoint) = &options.gateway {
+                    options.tls.check(endpoint)?;
+                }
                 Target {
+                    trust: options.tls.trust(None),
+                    token_port: options.tls.token_port(None),
                     wire: options.wire,
                     variants: options.variants.variants(),
                     ..Target::fixed(address(options, None)?, key)
@@ -87,6 +94,8 @@ impl Meant {
             };
             left = left.saturating_sub(1);
             let options = ClientOptions {
+                trust: self.target.trust.clone(),
+                token_port: self.target.token_port,
                 wire: self.target.wire,
                 variants: self.target.variants,
                 connect_timeout: share,
@@ -204,10 +213,7 @@ impl Meant {
     }
 
     fn listen(&self) -> Result<Listening, Failure> {
-        let mut options = DiscoveryOptions::default();
-        if !self.options.listen.is_empty() {
-            options.listen.clone_from(&self.options.listen);
-        }
+        let options = args::discovery(&self.options.listen, &self.options.interface);
         let discovery = Discovery::start(&options).map_err(Failure::local)?;
         let uuid = self.known.as_ref().map_or("", |(known, _)| &known.uuid);
         let following = discovery.follow(uuid);
@@ -230,13 +236,13 @@ impl Meant {
     }
 
     fn endpoints(&self, sighting: &Sighting) -> Vec<Endpoint> {
-        let known = self
-            .known
-            .as_ref()
-            .and_then(|(known, _)| known.path.as_ref());
+        let known = self.known.as_ref().map(|(known, _)| known);
+        let secure = self.options.tls.is_secure(known);
+        let known = known.and_then(|known| known.path.as_ref());
         let path = self.options.variants.path.as_ref().or(known);
         let endpoint = |address: &std::net::SocketAddr| {
             let endpoint = Endpoint::new(&address.ip().to_string(), address.port()).ok()?;
+            let endpoint = endpoint.with_tls(secure);
             match path {
                 Some(path) => endpoint.with_path(path).ok(),
                 None => Some(endpoint),
@@ -266,12 +272,12 @@ async fn next(listening: &mut Option<Listening>) -> Sighting {
 fn target(
     options: &GatewayOptions,
     known: &KnownGateway,
-    given: Option<DeviceKey>,
+    given: Option<Credential>,
 ) -> Result<Target, Failure> {
     let key = match given {
         Some(key) => key,
         None => known
-            .device_key(options.key.key_form)?
+            .credential(options.tls.dialect, options.key.key_form)?
             .ok_or_else(|| no_key(known))?,
     };
     Ok(Target {
@@ -281,6 +287,8 @@ fn target(
         },
         found: Vec::new(),
         key,
+        trust: options.tls.trust(Some(known)),
+        token_port: options.tls.token_port(Some(known)),
         wire: options.wire.or(known.wire),
         variants: options.variants.over(known.variants()),
     })
@@ -289,7 +297,10 @@ fn target(
 /// Returns the address that was given, or is known.
 fn address(options: &GatewayOptions, known: Option<&KnownGateway>) -> Result<Endpoint, Failure> {
     let endpoint = match (&options.gateway, known) {
-        (_, Some(known)) => known.endpoint(),
+        (_, Some(known)) => {
+            let secure = options.tls.is_secure(Some(known));
+            known.endpoint().map(|endpoint| endpoint.with_tls(secure))
+        }
         (GatewayChoice::Address(endpoint), None) => Some(endpoint.clone()),
         (GatewayChoice::Known(_), None) => None,
     };

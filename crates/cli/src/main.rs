@@ -6,14 +6,17 @@ mod commands;
 mod config;
 mod duration;
 mod exit;
+mod history_args;
 mod hub_args;
 mod hub_config;
 mod key;
 mod known;
+mod limits;
 mod logging;
 mod names;
 mod output;
 mod select;
+mod tls;
 
 use std::process::ExitCode;
 

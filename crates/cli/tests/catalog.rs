@@ -1,9 +1,5 @@
 //! `hearthgate catalog`, as a person who writes a profile or an override file uses it.
-
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot run its program has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 use std::fs;
 use std::path::Path;

@@ -5,8 +5,9 @@
 //!
 //! # The rule
 //! - The wait after the n-th failure in a row is half of `min(0.5 s * 2^(n-1), 30 s)`, plus a random
-//!   share of the other half. A connection that held for a minute starts the count anew, a shorter one
-//!   counts as a failure.
+//!   share of the other half. A connection that held for a minute starts the count anew; one that held for
+//!   5 s is followed by a wait of 2 s at most, since whoever works and is restarted now and then is soon back; a
+//!   shorter one counts as a failure.
 //! - After a rejected key the wait is 30 s, always. Only a changed key ends it early.
 //! - An advertisement ends any other wait, but no sooner than 0.5 s after the last attempt ended, and at
 //!   most once in 30 s; besides, one from a changed address may do so, at most once in 30 s as well.
@@ -23,11 +24,15 @@ pub const FIRST_WAIT: Duration = Duration::from_millis(500);
 pub const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// How long a connection holds that starts the count of failures anew.
 pub const STABLE: Duration = Duration::from_secs(60);
+/// How long a connection holds that is soon tried again.
+const HELD: Duration = Duration::from_secs(5);
 /// The time between two attempts that advertisements of the same kind bring about.
 pub const WAKE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Failures after which the wait grows no more: 0.5 s doubled six times is over 30 s.
 const STEPS: u32 = 6;
+/// Failures that still count after a connection that held for some seconds: the next wait is 2 s at most.
+const FAILURES_AFTER_HELD: u32 = 2;
 
 /// Decides when the next attempt to connect to one gateway may begin.
 ///
@@ -126,10 +131,13 @@ impl Backoff {
     /// Takes note that the attempt failed or the connection ended, and returns when the next attempt
     /// may begin. `random` is uniform over its whole range.
     pub fn ended(&mut self, now: Instant, ending: Ending, random: u32) -> Instant {
-        if let State::Connected { since } = self.state
-            && now.saturating_duration_since(since) >= STABLE
-        {
-            self.failures = 0;
+        if let State::Connected { since } = self.state {
+            let held = now.saturating_duration_since(since);
+            if held >= STABLE {
+                self.failures = 0;
+            } else if held >= HELD {
+                self.failures = self.failures.min(FAILURES_AFTER_HELD);
+            }
         }
         let wait = match ending {
             Ending::KeyRejected => LONGEST_WAIT,

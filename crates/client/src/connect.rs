@@ -1,13 +1,13 @@
 //! From options to a connection that both sides have authenticated, and the task that keeps it.
 //!
 //! Input are the caller's options; output is the pair of `handle` and `feed`. The stream comes from
-//! `transport`, or from the caller, and goes to `link`.
+//! `dial`, or from the caller, and goes to `link`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use hearthgate_protocol::connection::{ClientConfig, ClientConnection};
-use hearthgate_protocol::crypto::ClientEntropy;
+use hearthgate_protocol::connection::{Access, ClientConfig, ClientConnection};
+use hearthgate_protocol::crypto::{ClientEntropy, Credential, Token};
 use hearthgate_protocol::limits::HANDSHAKE_TIMEOUT;
 use hearthgate_protocol::variants::Wire;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -15,12 +15,13 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::context::{COMMANDS, Context, Phase, Status, Synced};
+use crate::dial::NetDial;
 use crate::error::ClientError;
 use crate::feed::{Feed, Feeds};
 use crate::handle::Client;
 use crate::link;
 use crate::options::ClientOptions;
-use crate::target::{Dial, TcpDial};
+use crate::target::Dial;
 
 impl Client {
     /// Connects and returns once both sides have proven that they know the key. The feed misses
@@ -28,15 +29,16 @@ impl Client {
     ///
     /// # Errors
     /// Whatever keeps it from connecting within [`ClientOptions::connect_timeout`]. Finding out that a
-    /// gateway speaks the older dialect (section 8) may take 2 s more.
+    /// gateway speaks TLS, and under which certificate, may take 4 s more.
     pub async fn connect(options: ClientOptions) -> Result<(Self, Feed), ClientError> {
         let options = options.bounded();
         let gateway = Arc::from(options.endpoint.to_string());
         let started = Instant::now();
         let deadline = started + options.connect_timeout;
-        let mut dial = TcpDial::default();
+        let mut dial = NetDial::default();
+        dial.prepare(&options);
         let (stream, is_loopback) = dial.dial(&options.endpoint, &gateway, deadline).await?;
-        match Self::open(stream, is_loopback, options, started).await {
+        match Self::open(stream, is_loopback, options, dial.token(), started).await {
             Ok(connected) => Ok(connected),
             Err(error) => Err(dial.explain(error).await),
         }
@@ -57,20 +59,21 @@ impl Client {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let started = Instant::now();
-        Self::open(stream, peer_is_loopback, options.bounded(), started).await
+        Self::open(stream, peer_is_loopback, options.bounded(), None, started).await
     }
 
     async fn open<S>(
         stream: S,
         peer_is_loopback: bool,
         options: ClientOptions,
+        token: Option<Token>,
         started: Instant,
     ) -> Result<(Self, Feed), ClientError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let gateway: Arc<str> = Arc::from(options.endpoint.to_string());
-        let connection = connection(&options, &gateway, peer_is_loopback, started)?;
+        let connection = connection(&options, &gateway, (peer_is_loopback, token), started)?;
         let times = (options.connect_timeout, options.request_timeout);
         let (client, feed, context) = ends(gateway, times, options.mirror);
         tokio::spawn(keep(stream, connection, context));
@@ -84,9 +87,15 @@ impl Client {
 pub(crate) fn connection(
     options: &ClientOptions,
     gateway: &Arc<str>,
-    peer_is_loopback: bool,
+    (peer_is_loopback, token): (bool, Option<Token>),
     started: Instant,
 ) -> Result<ClientConnection, ClientError> {
+    let access = match (&options.key, token) {
+        (_, Some(token)) => Access::Token(token),
+        (Credential::Device(key), None) => Access::Key(key.clone()),
+        // A stream from elsewhere, for which nobody fetched one: the gateway will say that it is wrong.
+        (Credential::Api(_), None) => Access::Token(Token::default()),
+    };
     let entropy = entropy().map_err(|cause| ClientError::NoRandomness {
         gateway: Arc::clone(gateway),
         cause: cause.to_string(),
@@ -102,7 +111,7 @@ pub(crate) fn connection(
         accept_plain: peer_is_loopback,
         variants: options.variants,
         keep_json: options.keep_json,
-        ..ClientConfig::new(options.key.clone(), options.endpoint.authority())
+        ..ClientConfig::new(access, options.endpoint.authority())
     };
     Ok(ClientConnection::new(config, entropy, started))
 }

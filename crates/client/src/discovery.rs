@@ -31,7 +31,7 @@ use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
 pub use gateway::{ADDRESSES_MAX, Change, Moment, STALE_AFTER, Sighting};
-pub use socket::DiscoveryError;
+pub use socket::{DiscoveryError, Place};
 pub use table::{Counters, Dropped, GATEWAYS_MAX, Heard, Table};
 
 /// The pause after a socket failed to receive.
@@ -43,6 +43,8 @@ pub struct DiscoveryOptions {
     /// The addresses to listen on; port 0 is a free one. By default all IPv4 interfaces, on our port
     /// and on the vendor's two.
     pub listen: Vec<SocketAddr>,
+    /// The interfaces to listen on, by their names (Linux); all where there is none.
+    pub interfaces: Vec<String>,
 }
 
 impl Default for DiscoveryOptions {
@@ -56,6 +58,7 @@ impl Default for DiscoveryOptions {
             listen: ports
                 .map(|port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
                 .to_vec(),
+            interfaces: Vec::new(),
         }
     }
 }
@@ -95,7 +98,7 @@ impl Discovery {
     /// # Errors
     /// Where none of the addresses can be bound.
     pub fn start(options: &DiscoveryOptions) -> Result<Self, DiscoveryError> {
-        let sockets = socket::bind_all(&options.listen)?;
+        let sockets = socket::bind_all(options)?;
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             changes: watch::Sender::new(0),

@@ -1,4 +1,4 @@
-//! Where a gateway is: `ws://HOST[:PORT][/PATH]`.
+//! Where a gateway is: `ws://HOST[:PORT][/PATH]`, or `wss://` where TLS is spoken.
 //!
 //! Input is what a user wrote; output goes to `transport` (host and port) and into the upgrade
 //! request (authority and path).
@@ -20,22 +20,19 @@ pub struct Endpoint {
     host: String,
     port: u16,
     path: String,
+    /// Whether TLS is spoken.
+    secure: bool,
 }
 
 /// Why a text is no gateway address. Never repeats the text, which might hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    /// No `ws://` in front.
+    /// Neither `ws://` nor `wss://` in front.
     #[error(
-        "a gateway address begins with ws://, as in ws://192.168.1.20:8433 or ws://gateway.local"
+        "a gateway address begins with ws://, or with wss:// where it speaks TLS, as in \
+         ws://192.168.1.20:8433 or ws://gateway.local"
     )]
     Scheme,
-    /// `wss://`.
-    #[error(
-        "wss:// is not supported yet: TLS comes with a later version; use ws://, which is encrypted \
-         under the device key"
-    )]
-    Tls,
     /// A user name or a password.
     #[error(
         "a gateway address takes no user name or password (`@`): the device key is given separately"
@@ -88,7 +85,14 @@ impl Endpoint {
             host: host.to_owned(),
             port,
             path: "/".to_owned(),
+            secure: false,
         })
+    }
+
+    /// Says whether TLS is spoken there (`wss://`).
+    pub fn with_tls(mut self, secure: bool) -> Self {
+        self.secure = secure;
+        self
     }
 
     /// Takes another request path (section 10, `path`).
@@ -123,9 +127,19 @@ impl Endpoint {
         &self.path
     }
 
+    /// Tells whether TLS is spoken there.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
     /// Returns `HOST:PORT`, an IPv6 address in brackets, as the Host header has it.
     pub fn authority(&self) -> String {
-        let Self { host, port, .. } = self;
+        self.authority_at(self.port)
+    }
+
+    /// Returns the same for another port of the host.
+    pub(crate) fn authority_at(&self, port: u16) -> String {
+        let host = &self.host;
         if host.contains(':') {
             format!("[{host}]:{port}")
         } else {
@@ -138,17 +152,12 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        let starts = |scheme: &str| {
-            text.get(..scheme.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+        let (scheme, rest) = text.split_once("://").ok_or(EndpointError::Scheme)?;
+        let secure = match scheme.to_ascii_lowercase().as_str() {
+            "ws" => false,
+            "wss" => true,
+            _ => return Err(EndpointError::Scheme),
         };
-        if starts("wss://") {
-            return Err(EndpointError::Tls);
-        }
-        let rest = text
-            .get("ws://".len()..)
-            .filter(|_| starts("ws://"))
-            .ok_or(EndpointError::Scheme)?;
         check_characters(rest)?;
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
@@ -175,14 +184,15 @@ impl FromStr for Endpoint {
         };
         let port = port.map_or(Ok(DEFAULT_PORT), parse_port)?;
         let path = if path.is_empty() { "/" } else { path };
-        Self::new(host, port)?.with_path(path)
+        Ok(Self::new(host, port)?.with_path(path)?.with_tls(secure))
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = if self.path == "/" { "" } else { &self.path };
-        f.pad(&format!("ws://{}{path}", self.authority()))
+        let scheme = if self.secure { "wss" } else { "ws" };
+        f.pad(&format!("{scheme}://{}{path}", self.authority()))
     }
 }
 
@@ -232,7 +242,8 @@ mod tests {
             ("gateway.local:8433", E::Scheme),
             ("http://gateway.local", E::Scheme),
             ("", E::Scheme),
-            ("wss://gateway.local", E::Tls),
+            ("wss:/gateway.local", E::Scheme),
+            ("wss://user:secret@host", E::UserInfo),
             ("ws://user:secret@host", E::UserInfo),
             ("ws://host?x=1", E::Query),
             ("ws://host/path#x", E::Query),
@@ -265,12 +276,16 @@ mod tests {
         for text in [
             "ws://gateway.local:8433",
             "ws://[::1]:9000/x",
+            "wss://10.0.0.7:8433/x",
             "ws://10.0.0.7:1/a/b",
         ] {
             let endpoint: Endpoint = text.parse().unwrap();
             assert_eq!(endpoint.to_string(), text);
             assert_eq!(endpoint.to_string().parse(), Ok(endpoint));
         }
+        let secure: Endpoint = "WSS://10.0.0.7".parse().unwrap();
+        assert!(secure.is_secure() && !secure.clone().with_tls(false).is_secure());
+        assert_eq!(secure.port(), 8433);
         assert_eq!(
             "ws://[::1]".parse::<Endpoint>().unwrap().authority(),
             "[::1]:8433"

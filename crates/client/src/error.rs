@@ -9,10 +9,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hearthgate_protocol::crypto::Fingerprint;
 use hearthgate_protocol::error::{Ended, FrameFault, HandshakeFailure, Refuser};
 use hearthgate_protocol::handshake::HandshakeFault;
+use hearthgate_protocol::limits::TOKEN_PORT;
+use hearthgate_protocol::token::TokenFault;
 use hearthgate_protocol::websocket::{UpgradeError, close};
 use hearthgate_protocol::wire::RemoteError;
+
+use crate::tls::TlsFault;
 
 /// Whose fault an error is. One place of a program maps it to exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -77,20 +82,48 @@ pub enum ClientError {
         after: Duration,
     },
     /// What answers is no gateway of this protocol: there was no WebSocket.
-    #[error("what answers at {gateway} is no gateway: {problem}; check host, port and path")]
+    #[error(
+        "what answers at {gateway} is no gateway: {problem}; {}",
+        no_gateway_hint(problem)
+    )]
     NoGateway {
         /// The gateway.
         gateway: Arc<str>,
         /// What it did instead.
         problem: NoUpgrade,
     },
-    /// The gateway speaks TLS: the dialect from before 2024 (section 8).
+    /// The gateway speaks TLS, and was addressed without it.
+    #[error("the gateway {gateway} speaks TLS: {}", tls_hint(*seen))]
+    SpeaksTls {
+        /// The gateway.
+        gateway: Arc<str>,
+        /// The fingerprint of its certificate, if that showed.
+        seen: Option<Fingerprint>,
+    },
+    /// There is no TLS with the gateway, or its certificate is not trusted.
+    #[error("no TLS connection to the gateway {gateway}: {fault}")]
+    Tls {
+        /// The gateway.
+        gateway: Arc<str>,
+        /// What is wrong.
+        fault: TlsFault,
+    },
+    /// The token endpoint of the older dialect gave no token (section 8).
+    #[error("no access token for the gateway {gateway} from {at}: {trouble}")]
+    Token {
+        /// The gateway.
+        gateway: Arc<str>,
+        /// Where it was asked.
+        at: String,
+        /// What is wrong.
+        trouble: TokenTrouble,
+    },
+    /// An access token that was used before is refused now; a new one is fetched for the next attempt.
     #[error(
-        "the gateway {gateway} speaks TLS: it has the older dialect of before 2024 (an API token and \
-         wss://), which this version does not speak yet; update the gateway's firmware, or check that \
-         the port is not another service's"
+        "the gateway {gateway} does not take its access token any more, since it restarted or the token \
+         expired; connect again with a new one"
     )]
-    OlderDialect {
+    TokenExpired {
         /// The gateway.
         gateway: Arc<str>,
     },
@@ -195,6 +228,20 @@ pub enum NoUpgrade {
     Upgrade(UpgradeError),
 }
 
+/// Why a token endpoint gave no token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenTrouble {
+    /// It cannot be reached.
+    #[error(
+        "{0}; the token endpoint of dialect 2023 is on port {TOKEN_PORT} unless another one is given with \
+         --token-port"
+    )]
+    Unreachable(String),
+    /// It said something else, or nothing.
+    #[error("{0}; check the API key (OPENAPI_KEY), and the port with --token-port")]
+    Answer(TokenFault),
+}
+
 impl ClientError {
     /// Tells whose fault it is.
     pub fn fault(&self) -> Fault {
@@ -202,15 +249,31 @@ impl ClientError {
             Self::Refused { .. } => Fault::Refused,
             Self::Authentication { .. } => Fault::Authentication,
             Self::NoGateway { .. }
-            | Self::OlderDialect { .. }
+            | Self::SpeaksTls { .. }
             | Self::PlainRefused { .. }
             | Self::BadAnswer { .. } => Fault::Protocol,
+            Self::Tls { fault, .. } => match fault {
+                TlsFault::Untrusted { .. }
+                | TlsFault::WrongFingerprint { .. }
+                | TlsFault::NotByCa { .. } => Fault::Authentication,
+                TlsFault::HungUp => Fault::Connection,
+                _ => Fault::Protocol,
+            },
+            Self::Token { trouble, .. } => match trouble {
+                TokenTrouble::Answer(TokenFault::Refused(_)) => Fault::Authentication,
+                TokenTrouble::Unreachable(_)
+                | TokenTrouble::Answer(TokenFault::Status(_) | TokenFault::CutOff) => {
+                    Fault::Connection
+                }
+                TokenTrouble::Answer(_) => Fault::Protocol,
+            },
             Self::Ended { ended, .. } => match ended {
                 Ended::Frame(_) | Ended::Framing(_) | Ended::Message(_) => Fault::Protocol,
                 _ => Fault::Connection,
             },
             Self::Down { reason, .. } => reason.fault(),
-            Self::Resolve { .. }
+            Self::TokenExpired { .. }
+            | Self::Resolve { .. }
             | Self::Unreachable { .. }
             | Self::NoRandomness { .. }
             | Self::Timeout { .. }
@@ -230,14 +293,16 @@ impl ClientError {
             | Self::Timeout { .. }
             | Self::NotFound { .. }
             | Self::Superseded { .. }
+            | Self::TokenExpired { .. }
             | Self::Ended { .. } => true,
+            Self::Tls { .. } | Self::Token { .. } => self.fault() == Fault::Connection,
             Self::Down { reason, .. } => reason.is_retryable(),
             Self::NoGateway { problem, .. } => *problem == NoUpgrade::Unanswered,
             Self::Refused { error, .. } => matches!(
                 error.code.as_str(),
                 "timeout" | "busy" | "device_offline" | "internal"
             ),
-            Self::OlderDialect { .. }
+            Self::SpeaksTls { .. }
             | Self::Authentication { .. }
             | Self::PlainRefused { .. }
             | Self::BadAnswer { .. }
@@ -270,7 +335,10 @@ impl ClientError {
                 what: HANDSHAKE,
                 after: patience,
             },
-            Ended::Upgrade(UpgradeError::Tls) => Self::OlderDialect { gateway },
+            Ended::Upgrade(UpgradeError::Tls) => Self::SpeaksTls {
+                gateway,
+                seen: None,
+            },
             Ended::Upgrade(error) => Self::NoGateway {
                 gateway,
                 problem: NoUpgrade::Upgrade(error),
@@ -299,7 +367,23 @@ pub(crate) const HANDSHAKE: &str = "the handshake";
 /// What a resolver is asked for.
 pub(crate) const RESOLVING: &str = "the question for its address";
 
-fn tried(attempts: &[(SocketAddr, Arc<io::Error>)]) -> String {
+/// Says how to speak TLS with a gateway, for [`ClientError::SpeaksTls`] and for a diagnosis.
+pub fn tls_hint(seen: Option<Fingerprint>) -> String {
+    let pin = match seen {
+        Some(seen) => format!(
+            "--tls-fingerprint {seen}, once you have compared that with what the gateway prints at its \
+             start"
+        ),
+        None => "--tls-fingerprint, which the first attempt names".to_owned(),
+    };
+    format!(
+        "write wss:// instead of ws:// (`tls = true` in gateways.toml), with {pin}. A gateway of before \
+         2024 also wants --dialect 2023 and its OPENAPI_KEY as the key; and check that the port is not \
+         another service's"
+    )
+}
+
+pub(crate) fn tried(attempts: &[(SocketAddr, Arc<io::Error>)]) -> String {
     let mut text = String::new();
     for (index, (address, error)) in attempts.iter().enumerate() {
         // Writing to a `String` cannot fail.
@@ -310,6 +394,16 @@ fn tried(attempts: &[(SocketAddr, Arc<io::Error>)]) -> String {
         );
     }
     text
+}
+
+fn no_gateway_hint(problem: &NoUpgrade) -> &'static str {
+    match problem {
+        NoUpgrade::Upgrade(UpgradeError::Refused { status: 401 }) => {
+            "it wants an access token: a gateway of before 2024 takes --dialect 2023 and its OPENAPI_KEY \
+             as the key"
+        }
+        _ => "check host, port and path",
+    }
 }
 
 fn reach_hint(attempts: &[(SocketAddr, Arc<io::Error>)]) -> &'static str {
@@ -340,6 +434,10 @@ fn authentication(by: Refuser, detail: &HandshakeFailure) -> String {
     const KEY: &str =
         "check the device key (the vendor's app shows it where LAN control is switched on)";
     match (by, detail) {
+        (_, HandshakeFailure::Claim(what)) => format!(
+            "the gateway refused our {what}; check the API key (OPENAPI_KEY), and that it speaks the \
+             dialect 2023"
+        ),
         (_, HandshakeFailure::Closed) | (Refuser::Peer, _) => format!(
             "the gateway refused our proof; {KEY}, then the options key_form, proof and proof_over"
         ),

@@ -141,6 +141,13 @@ impl Feed {
         std::future::poll_fn(|context| self.poll_next(context)).await
     }
 
+    /// Returns how many items wait to be read, a snapshot counting as one.
+    pub fn waiting(&self) -> usize {
+        let state = self.feeds.state.lock();
+        let queue = state.queues.get(&self.key);
+        queue.map_or(0, |queue| queue.entries.len())
+    }
+
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<FeedItem>> {
         loop {
             if let Some(item) = self.first.next() {

@@ -13,12 +13,13 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::backoff::{Advertised, Backoff, BackoffPhase, Ending};
 use crate::connect;
 use crate::context::{Context, Kept, Phase, Status, Synced};
+use crate::dial::NetDial;
 use crate::endpoint::Endpoint;
 use crate::error::{ClientError, Fault, HANDSHAKE};
 use crate::feed::Feed;
 use crate::handle::Client;
 use crate::link;
-use crate::target::{Dial, KeepOptions, Target, TcpDial};
+use crate::target::{Dial, KeepOptions, Target};
 
 impl Client {
     /// Keeps a connection to a gateway until the client is closed or its last clone is dropped: lost
@@ -31,7 +32,7 @@ impl Client {
     /// knows whether a write may be. `targets` is read before each attempt and followed meanwhile; the
     /// newest value counts. Has to be called within a runtime.
     pub fn keep(targets: watch::Receiver<Target>, options: KeepOptions) -> (Self, Feed) {
-        Self::keep_with(TcpDial::default(), targets, options)
+        Self::keep_with(NetDial::default(), targets, options)
     }
 
     /// The same over streams that come from elsewhere, as tests and tunnels have them.
@@ -137,10 +138,12 @@ impl<D: Dial> Keeper<D> {
         let options = self.target.options(endpoint, &self.options);
         let started = Instant::now();
         let deadline = started + options.connect_timeout;
+        self.dial.prepare(&options);
         let stream = self.dial(&options.endpoint, deadline).await;
         let opened = stream.and_then(|(stream, is_loopback)| {
             let gateway = &self.context.gateway;
-            let connection = connect::connection(&options, gateway, is_loopback, started)?;
+            let access = (is_loopback, self.dial.token());
+            let connection = connect::connection(&options, gateway, access, started)?;
             Ok((stream, connection))
         });
         let (stream, connection) = match opened {

@@ -8,7 +8,7 @@
 //!  endpoint, options                            the caller's tasks
 //!        |                          requests |          ^ mirror      ^ feed: Init, changes, events
 //!        v                                   v          | (read)      | (one ordered stream)
-//!    transport        TCP               +--------+  +---------+   +--------+
+//!    dial  TCP, TLS, access token       +--------+  +---------+   +--------+
 //!        |                              | handle |  | mirror  |<--|  feed  |
 //!        v                              +--------+  +---------+   +--------+
 //!  ══ bytes ══>  link, the one task:     |    ^   (one writer)         ^
@@ -58,7 +58,11 @@ pub mod discovery;
 mod endpoint;
 mod options;
 mod target;
+mod trust;
 mod transport;
+mod tls;
+mod tokens;
+mod dial;
 
 mod connect;
 mod context;
@@ -77,12 +81,15 @@ pub use backoff::{
 };
 pub use discovery::{Discovery, DiscoveryError, DiscoveryOptions, Following, Sighting};
 pub use endpoint::{Endpoint, EndpointError};
-pub use error::{ClientError, Fault, NoUpgrade};
+pub use error::{ClientError, Fault, NoUpgrade, TokenTrouble, tls_hint};
 pub use feed::{BACKLOG_BYTES, BACKLOG_ITEMS, Feed, FeedItem};
 pub use handle::{Client, LinkState};
 pub use mirror::Mirror;
 pub use options::ClientOptions;
 pub use target::{Dial, KeepOptions, Target};
+pub use tls::{Stream, TlsFault, secure, speaks_tls};
+pub use tokens::fetch_token;
+pub use trust::Trust;
 
 #[cfg(test)]
 mod tests;

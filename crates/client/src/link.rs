@@ -9,8 +9,11 @@
 //! for it.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
 use hearthgate_protocol::connection::{ClientConnection, ClientEvent};
@@ -65,14 +68,16 @@ where
             timer.as_mut().reset(due);
         }
         let takes_commands = link.takes_commands();
-        let writes = link.writable && !link.connection.output().is_empty();
+        let unwritten = link.unflushed || !link.connection.output().is_empty();
+        let writes = link.writable && unwritten;
         tokio::select! {
             read = reader.read(&mut buffer) => {
                 let bytes = read.ok().and_then(|count| buffer.get(..count));
                 link.handle_bytes(bytes.unwrap_or_default());
             }
-            written = writer.write(link.connection.output()), if writes => {
-                link.handle_written(&written);
+            written = poll_fn(|cx| write_some(&mut writer, link.connection.output(), cx)), if writes => {
+                link.unflushed = matches!(written, Ok((_, false)));
+                link.handle_written(&written.map(|(count, _)| count));
             }
             () = superseded(&mut link.context.kept), if link.ready && !link.superseded => {
                 link.superseded = true;
@@ -143,6 +148,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Remains<S> {
     }
 }
 
+/// Writes what the stream takes now; tells how much, none where there was nothing, and whether all of it
+/// has reached the socket: TLS may hold records back, TCP does not.
+fn write_some<W: AsyncWrite + Unpin>(
+    writer: &mut W,
+    bytes: &[u8],
+    cx: &mut std::task::Context<'_>,
+) -> Poll<io::Result<(Option<usize>, bool)>> {
+    if bytes.is_empty() {
+        let flushed = ready!(Pin::new(writer).poll_flush(cx));
+        return Poll::Ready(flushed.map(|()| (None, true)));
+    }
+    let count = ready!(Pin::new(&mut *writer).poll_write(cx, bytes))?;
+    match Pin::new(writer).poll_flush(cx) {
+        Poll::Ready(flushed) => Poll::Ready(flushed.map(|()| (Some(count), true))),
+        Poll::Pending => Poll::Ready(Ok((Some(count), false))),
+    }
+}
+
 /// Returns the time by the runtime's clock, which tests stop.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
@@ -171,6 +194,8 @@ struct Link<'a> {
     nudged: bool,
     /// Whether writing still works; where not, reading tells why.
     writable: bool,
+    /// Whether the stream holds bytes back that the socket has not taken.
+    unflushed: bool,
     /// Until when a socket that takes no bytes may tell why.
     last_words: Option<Instant>,
     /// Whether a keeper wants another connection instead.
@@ -190,6 +215,7 @@ impl<'a> Link<'a> {
             ready: false,
             nudged: false,
             writable: true,
+            unflushed: false,
             last_words: None,
             superseded: false,
         }
@@ -253,9 +279,10 @@ impl<'a> Link<'a> {
         }
     }
 
-    fn handle_written(&mut self, written: &io::Result<usize>) {
+    fn handle_written(&mut self, written: &io::Result<Option<usize>>) {
         match written {
-            Ok(count) if *count > 0 => self.connection.advance_output(*count),
+            Ok(None) => {}
+            Ok(Some(count)) if *count > 0 => self.connection.advance_output(*count),
             _ => {
                 // The other side's close, with its reason, may still be there to be read.
                 self.writable = false;

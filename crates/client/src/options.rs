@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
-use hearthgate_protocol::crypto::DeviceKey;
-use hearthgate_protocol::limits::{HANDSHAKE_TIMEOUT, REQUEST_TIMEOUT};
+use hearthgate_protocol::crypto::Credential;
+use hearthgate_protocol::limits::{HANDSHAKE_TIMEOUT, REQUEST_TIMEOUT, TOKEN_PORT};
 use hearthgate_protocol::variants::{Variants, Wire};
 
 use crate::endpoint::Endpoint;
+use crate::trust::Trust;
 
 /// The longest time that a timeout is taken for, so that no sum of times can overflow.
 pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -19,8 +20,13 @@ pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct ClientOptions {
     /// Where the gateway is, request path included.
     pub endpoint: Endpoint,
-    /// The device key, as the vendor's app shows it (section 2).
-    pub key: DeviceKey,
+    /// The device key, as the vendor's app shows it (section 2); or the API key of the older dialect
+    /// (section 8), which is spoken then.
+    pub key: Credential,
+    /// Which certificate is the gateway's, where TLS is spoken.
+    pub trust: Trust,
+    /// The port of the token endpoint of the older dialect: 443.
+    pub token_port: u16,
     /// The wire encoding; detected from the gateway's first message where there is none (section 3).
     /// `plain` on an address that is not loopback is accepted only if it is named here.
     pub wire: Option<Wire>,
@@ -41,10 +47,12 @@ pub struct ClientOptions {
 
 impl ClientOptions {
     /// Makes options of defaults.
-    pub fn new(endpoint: Endpoint, key: DeviceKey) -> Self {
+    pub fn new(endpoint: Endpoint, key: impl Into<Credential>) -> Self {
         Self {
             endpoint,
-            key,
+            key: key.into(),
+            trust: Trust::default(),
+            token_port: TOKEN_PORT,
             wire: None,
             variants: Variants::default(),
             connect_timeout: HANDSHAKE_TIMEOUT,

@@ -6,17 +6,16 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use hearthgate_protocol::crypto::DeviceKey;
-use hearthgate_protocol::limits::{HANDSHAKE_TIMEOUT, REQUEST_TIMEOUT};
+use hearthgate_protocol::crypto::{Credential, Token};
+use hearthgate_protocol::limits::{HANDSHAKE_TIMEOUT, REQUEST_TIMEOUT, TOKEN_PORT};
 use hearthgate_protocol::variants::{Variants, Wire};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::endpoint::Endpoint;
-use crate::error::{ClientError, NoUpgrade};
+use crate::error::ClientError;
 use crate::options::{ClientOptions, LONGEST_TIMEOUT};
-use crate::transport;
+use crate::trust::Trust;
 
 /// Where a gateway is and how to talk to it, for [`Client::keep`](crate::Client::keep). `Debug` shows no
 /// secret.
@@ -31,8 +30,12 @@ pub struct Target {
     /// Where it may be, as it was heard, the likeliest first; they are tried in turn. The caller keeps
     /// it short. Empty: not heard of yet.
     pub found: Vec<Endpoint>,
-    /// The device key (section 2).
-    pub key: DeviceKey,
+    /// The device key (section 2), or the API key of the older dialect (section 8).
+    pub key: Credential,
+    /// Which certificate is the gateway's, where TLS is spoken.
+    pub trust: Trust,
+    /// The port of the token endpoint of the older dialect.
+    pub token_port: u16,
     /// The wire encoding; detected where there is none.
     pub wire: Option<Wire>,
     /// Open choices of the protocol (section 10).
@@ -69,6 +72,17 @@ pub trait Dial: Send + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Result<(Self::Stream, bool), ClientError>> + Send;
 
+    /// Takes note of how the next stream is to be opened: trust, token, key. A stream that comes from
+    /// elsewhere needs none of it.
+    fn prepare(&mut self, options: &ClientOptions) {
+        let _ = options;
+    }
+
+    /// Returns the access token of the older dialect that opens a session on the stream opened last.
+    fn token(&mut self) -> Option<Token> {
+        None
+    }
+
     /// Looks closer at why the attempt failed; takes some seconds at most.
     fn explain(&mut self, error: ClientError) -> impl Future<Output = ClientError> + Send {
         std::future::ready(error)
@@ -81,15 +95,9 @@ pub trait Dial: Send + 'static {
     }
 }
 
-/// Reaches gateways over TCP.
-#[derive(Debug, Default)]
-pub(crate) struct TcpDial {
-    peer: Option<std::net::SocketAddr>,
-}
-
 impl Target {
     /// Makes a target at a known address with the defaults of the protocol.
-    pub fn fixed(endpoint: Endpoint, key: DeviceKey) -> Self {
+    pub fn fixed(endpoint: Endpoint, key: impl Into<Credential>) -> Self {
         Self {
             fixed: Some(endpoint),
             ..Self::unknown(key)
@@ -97,11 +105,13 @@ impl Target {
     }
 
     /// Makes a target that has not been heard of yet.
-    pub fn unknown(key: DeviceKey) -> Self {
+    pub fn unknown(key: impl Into<Credential>) -> Self {
         Self {
             fixed: None,
             found: Vec::new(),
-            key,
+            key: key.into(),
+            trust: Trust::default(),
+            token_port: TOKEN_PORT,
             wire: None,
             variants: Variants::default(),
         }
@@ -116,18 +126,25 @@ impl Target {
 
     /// Tells whether a connection to the other one cannot stand for this one.
     pub(crate) fn differs(&self, other: &Self) -> bool {
-        let path = |target: &Self| target.found.first().map(|found| found.path().to_owned());
-        let other_path =
-            matches!((path(self), path(other)), (Some(ours), Some(theirs)) if ours != theirs);
+        let how = |target: &Self| {
+            let found = target.found.first()?;
+            Some((found.path().to_owned(), found.is_secure()))
+        };
+        let other_how =
+            matches!((how(self), how(other)), (Some(ours), Some(theirs)) if ours != theirs);
         self.fixed != other.fixed
             || self.key != other.key
+            || self.trust != other.trust
+            || self.token_port != other.token_port
             || self.wire != other.wire
             || self.variants != other.variants
-            || other_path
+            || other_how
     }
 
     pub(crate) fn options(&self, endpoint: Endpoint, keep: &KeepOptions) -> ClientOptions {
         ClientOptions {
+            trust: self.trust.clone(),
+            token_port: self.token_port,
             wire: self.wire,
             variants: self.variants,
             connect_timeout: keep.connect_timeout,
@@ -156,37 +173,5 @@ impl KeepOptions {
         self.connect_timeout = self.connect_timeout.min(LONGEST_TIMEOUT);
         self.request_timeout = self.request_timeout.min(LONGEST_TIMEOUT);
         self
-    }
-}
-
-impl Dial for TcpDial {
-    type Stream = TcpStream;
-
-    async fn dial(
-        &mut self,
-        endpoint: &Endpoint,
-        gateway: &Arc<str>,
-        deadline: Instant,
-    ) -> Result<(TcpStream, bool), ClientError> {
-        self.peer = None;
-        let (stream, peer) = transport::connect(endpoint, gateway, deadline).await?;
-        self.peer = Some(peer);
-        Ok((stream, transport::is_loopback(peer)))
-    }
-
-    async fn explain(&mut self, error: ClientError) -> ClientError {
-        use hearthgate_protocol::websocket::UpgradeError;
-        match (&error, self.peer) {
-            (
-                ClientError::NoGateway {
-                    gateway,
-                    problem: NoUpgrade::Unanswered | NoUpgrade::Upgrade(UpgradeError::NotHttp),
-                },
-                Some(peer),
-            ) if transport::speaks_tls(peer).await => ClientError::OlderDialect {
-                gateway: Arc::clone(gateway),
-            },
-            _ => error,
-        }
     }
 }

@@ -1,28 +1,23 @@
-//! TCP: from an endpoint to an open connection, and a look whether TLS is spoken there.
+//! TCP: from an endpoint to an open connection.
 //!
-//! Input is an `Endpoint`; the stream goes to `link`, which owns it from then on.
+//! Input are host and port; the stream goes to `dial`.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::endpoint::Endpoint;
 use crate::error::{ClientError, RESOLVING};
 
 /// The most addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 8;
-/// The time in which a server that speaks TLS shows it.
-const TLS_PROBE: Duration = Duration::from_secs(2);
 
-/// Connects to the first of the endpoint's addresses that takes it, by `deadline`. Each address gets
+/// Connects to the first of the host's addresses that takes it, by `deadline`. Each address gets
 /// an equal share of the time that is left, so that one that swallows everything hides no other.
 pub(crate) async fn connect(
-    endpoint: &Endpoint,
+    (host, port): (&str, u16),
     gateway: &Arc<str>,
     deadline: Instant,
 ) -> Result<(TcpStream, SocketAddr), ClientError> {
@@ -31,7 +26,7 @@ pub(crate) async fn connect(
         cause: Arc::new(cause),
     };
     let started = Instant::now();
-    let found = timeout_at(deadline, lookup_host((endpoint.host(), endpoint.port())))
+    let found = timeout_at(deadline, lookup_host((host, port)))
         .await
         .map_err(|_| ClientError::Timeout {
             gateway: Arc::clone(gateway),
@@ -71,82 +66,21 @@ pub(crate) fn is_loopback(peer: SocketAddr) -> bool {
     peer.ip().to_canonical().is_loopback()
 }
 
-/// Connects once more and looks whether TLS is spoken there: the mark of the older dialect
-/// (section 8). Takes 2 s at most.
-pub(crate) async fn speaks_tls(address: SocketAddr) -> bool {
-    let probe = async {
-        let mut stream = TcpStream::connect(address).await?;
-        stream.write_all(&CLIENT_HELLO).await?;
-        // The first byte of a TLS record: an alert or a handshake message.
-        let first = stream.read_u8().await?;
-        io::Result::Ok(matches!(first, 0x15 | 0x16))
-    };
-    matches!(timeout(TLS_PROBE, probe).await, Ok(Ok(true)))
-}
-
-/// A TLS 1.2 ClientHello that any server answers, with a server's hello or with an alert.
-const CLIENT_HELLO: [u8; 100] = *b"\
-    \x16\x03\x01\x00\x5f\
-    \x01\x00\x00\x5b\x03\x03\
-    hearthgate looks for TLS, no key\
-    \x00\
-    \x00\x0e\xc0\x2b\xc0\x2f\xc0\x30\xc0\x13\x00\x9c\x00\x9d\x00\x2f\
-    \x01\x00\
-    \x00\x24\
-    \x00\x0a\x00\x08\x00\x06\x00\x1d\x00\x17\x00\x18\
-    \x00\x0b\x00\x02\x01\x00\
-    \x00\x0d\x00\x0e\x00\x0c\x04\x03\x04\x01\x05\x03\x05\x01\x08\x04\x02\x01";
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::net::TcpListener;
 
     use super::*;
-
-    async fn server(answer: &'static [u8]) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut hello = [0; CLIENT_HELLO.len()];
-            stream.read_exact(&mut hello).await.unwrap();
-            stream.write_all(answer).await.unwrap();
-        });
-        address
-    }
-
-    #[test]
-    fn the_hello_is_well_formed() {
-        let length = |high: usize| {
-            usize::from(CLIENT_HELLO[high]) << 8 | usize::from(CLIENT_HELLO[high + 1])
-        };
-        assert_eq!(length(3), CLIENT_HELLO.len() - 5);
-        assert_eq!(length(7), CLIENT_HELLO.len() - 9);
-        let ciphers = length(5 + 4 + 2 + 32 + 1);
-        let extensions = 46 + ciphers + 2;
-        assert_eq!(length(extensions), CLIENT_HELLO.len() - extensions - 2);
-    }
-
-    #[tokio::test]
-    async fn a_server_that_answers_with_a_tls_record_speaks_tls() {
-        assert!(speaks_tls(server(b"\x15\x03\x01\x00\x02\x02\x46").await).await);
-        assert!(speaks_tls(server(b"\x16\x03\x03").await).await);
-    }
-
-    #[tokio::test]
-    async fn anything_else_does_not() {
-        assert!(!speaks_tls(server(b"HTTP/1.1 400 Bad Request\r\n").await).await);
-        assert!(!speaks_tls(server(b"").await).await);
-    }
 
     #[tokio::test]
     async fn a_port_that_nobody_has_is_named_with_its_failure() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let endpoint = Endpoint::new("127.0.0.1", port).unwrap();
         let deadline = Instant::now() + Duration::from_secs(5);
-        let error = connect(&endpoint, &Arc::from("ws://here"), deadline)
+        let error = connect(("127.0.0.1", port), &Arc::from("ws://here"), deadline)
             .await
             .unwrap_err()
             .to_string();

@@ -5,15 +5,17 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use hearthgate_client::Trust;
+use hearthgate_protocol::variants::Dialect;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::doctor::Examination;
 use crate::explore::{Accepted, Exploration};
-use crate::key::KeyText;
 use crate::options::{Options, Target};
 use crate::report::Report;
 use crate::transcript::Entry;
+use hearthgate_protocol::crypto::KeyText;
 
 /// The version of the format; a change that breaks readers raises it.
 const FORMAT: u32 = 1;
@@ -49,6 +51,10 @@ struct Used {
     uuid: Option<String>,
     listen: Vec<String>,
     path: Option<String>,
+    tls: bool,
+    trust: &'static str,
+    dialect: &'static str,
+    token_port: Option<u16>,
     key_form: &'static str,
     key_shape: &'static str,
     wire: Option<&'static str>,
@@ -134,18 +140,35 @@ pub fn bundle(
 }
 
 fn used(options: &Options) -> Used {
-    let (gateway, uuid, listen, path) = match &options.target {
-        Target::Address(endpoint) => (Some(endpoint.to_string()), None, Vec::new(), None),
-        Target::Uuid { uuid, listen, path } => {
+    let (gateway, uuid, listen, path, tls) = match &options.target {
+        Target::Address(endpoint) => {
+            let gateway = Some(endpoint.to_string());
+            (gateway, None, Vec::new(), None, endpoint.is_secure())
+        }
+        Target::Uuid {
+            uuid,
+            listen,
+            path,
+            secure,
+        } => {
             let listen = listen.listen.iter().map(ToString::to_string).collect();
-            (None, Some(uuid.clone()), listen, path.clone())
+            (None, Some(uuid.clone()), listen, path.clone(), *secure)
         }
     };
+    let older = options.dialect == Dialect::Older;
     Used {
         gateway,
         uuid,
         listen,
         path,
+        tls,
+        trust: match options.trust {
+            Trust::Nothing => "nothing",
+            Trust::Pinned(_) => "a fingerprint",
+            Trust::Ca(_) => "a CA",
+        },
+        dialect: options.dialect.name(),
+        token_port: older.then_some(options.token_port),
         key_form: options.key_form.name(),
         key_shape: options.key.shape(),
         wire: options.wire.map(|wire| wire.name()),

@@ -10,7 +10,8 @@ mod devices;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hearthgate_client::{Client, ClientError, ClientOptions, Endpoint};
+use hearthgate_client::{Endpoint, speaks_tls, tls_hint};
+use hearthgate_protocol::crypto::Token;
 use hearthgate_protocol::limits::BEACON_INTERVAL;
 use hearthgate_protocol::variants::{KeyForm, Padding, Wire};
 use hearthgate_protocol::websocket::UpgradeError;
@@ -23,7 +24,7 @@ pub use devices::DeviceFacts;
 pub(crate) use devices::{plural, read_devices, sliced};
 
 use crate::conformance;
-use crate::key::{Key, KeyText};
+use crate::key::Key;
 use crate::line::{Fault, Line, NoUpgrade};
 use crate::options::{Deadlines, Options, Target};
 use crate::reach;
@@ -32,14 +33,13 @@ use crate::session::{
     self, Challenge, First, Incoming, NoSession, Session, Terms, event_name, first_message,
 };
 use crate::transcript::Transcript;
+use hearthgate_protocol::crypto::KeyText;
 
 /// A round trip that makes people wonder.
 const SLOW: Duration = Duration::from_secs(1);
 /// Two advertisements, and a little.
 const ADVERTISEMENT: Duration =
     Duration::from_millis(2 * BEACON_INTERVAL.as_millis() as u64 + 1000);
-/// The time for the question whether TLS is spoken there.
-const TLS_QUESTION: Duration = Duration::from_secs(3);
 
 /// What a diagnosis found.
 #[derive(Clone, Debug)]
@@ -61,6 +61,8 @@ pub(crate) struct Reached {
     pub(crate) address: SocketAddr,
     pub(crate) endpoint: Endpoint,
     pub(crate) terms: Terms,
+    /// The access token, in the older dialect.
+    pub(crate) token: Option<Token>,
     pub(crate) log: Transcript,
 }
 
@@ -119,23 +121,42 @@ impl<'a> Doctor<'a> {
     async fn connect(&mut self) -> Result<(Session, Reached), Failed> {
         let endpoint = self.advertisement().await?;
         let (stream, address) = self.address_and_port(&endpoint).await?;
-        let mut line = self.upgrade(stream, &endpoint).await?;
-        let first = self.wire(&mut line, address).await?;
-        let (challenge, key) = self.decrypt(&first)?;
-        let terms = Terms {
-            key,
-            wire: first.wire(),
-            variants: self.options.variants,
+        let (mut line, token) = self.upgrade(stream, &endpoint, address).await?;
+        let (session, terms) = if token.is_some() {
+            self.older_layers();
+            let terms = Terms {
+                key: Key::unused(),
+                wire: Wire::Plain,
+                variants: self.options.variants,
+            };
+            (session::without_handshake(line), terms)
+        } else {
+            let first = self.wire(&mut line, address).await?;
+            let (challenge, key) = self.decrypt(&first)?;
+            let terms = Terms {
+                key,
+                wire: first.wire(),
+                variants: self.options.variants,
+            };
+            (self.proof(line, &challenge, &terms).await?, terms)
         };
-        let session = self.proof(line, &challenge, &terms).await?;
         let log = self.log.clone();
         let reached = Reached {
             address,
             endpoint,
             terms,
+            token,
             log,
         };
         Ok((session, reached))
+    }
+
+    /// Tells of the layers that the older dialect does not have.
+    fn older_layers(&mut self) {
+        self.report.wire = Some(Wire::Plain);
+        self.pass("JSON in text messages, as the dialect 2023 has it");
+        self.skip("nothing is encrypted below TLS in the dialect 2023");
+        self.pass("the gateway took our access token, and we know its certificate");
     }
 
     /// Tries all layers.
@@ -151,12 +172,17 @@ impl<'a> Doctor<'a> {
     }
 
     async fn advertisement(&mut self) -> Result<Endpoint, Failed> {
-        let (uuid, listen, path) = match &self.options.target {
+        let (uuid, listen, path, secure) = match &self.options.target {
             Target::Address(endpoint) => {
                 self.skip("not asked for: the address was given");
                 return Ok(endpoint.clone());
             }
-            Target::Uuid { uuid, listen, path } => (uuid, listen, path),
+            Target::Uuid {
+                uuid,
+                listen,
+                path,
+                secure,
+            } => (uuid, listen, path, *secure),
         };
         let started = Instant::now();
         let deadline = self
@@ -168,6 +194,7 @@ impl<'a> Doctor<'a> {
         };
         let address = sighting.address;
         let endpoint = Endpoint::new(&address.ip().to_string(), address.port());
+        let endpoint = endpoint.map(|endpoint| endpoint.with_tls(secure));
         let endpoint = endpoint.and_then(|endpoint| match path {
             Some(path) => endpoint.with_path(path),
             None => Ok(endpoint),
@@ -215,40 +242,58 @@ impl<'a> Doctor<'a> {
         }
     }
 
-    async fn upgrade(&mut self, stream: TcpStream, endpoint: &Endpoint) -> Result<Line, Failed> {
-        let (host, path) = (endpoint.authority(), endpoint.path());
+    async fn upgrade(
+        &mut self,
+        stream: TcpStream,
+        endpoint: &Endpoint,
+        address: SocketAddr,
+    ) -> Result<(Line, Option<Token>), Failed> {
         let deadline = self.deadlines.layer();
-        let fault = match Line::upgrade(stream, &host, path, deadline, &self.log).await {
+        let token = match reach::token(endpoint, self.options, deadline).await {
+            Ok(token) => token,
+            Err(problem) => return self.fail(problem),
+        };
+        let trust = &self.options.trust;
+        let stream = match reach::secure(stream, endpoint, trust, deadline).await {
+            Ok(stream) => stream,
+            Err(problem) => return self.fail(problem),
+        };
+        let fault = match Line::upgrade(stream, endpoint, token.as_ref(), deadline, &self.log).await
+        {
             Ok(line) => {
-                self.pass(format!("a WebSocket at the path {path}"));
-                return Ok(line);
+                let path = endpoint.path();
+                let over = if endpoint.is_secure() {
+                    ", over TLS"
+                } else {
+                    ""
+                };
+                self.pass(format!("a WebSocket at the path {path}{over}"));
+                return Ok((line, token));
             }
             Err(fault) => fault,
         };
-        let mute = matches!(
-            fault,
-            NoUpgrade::HungUp | NoUpgrade::Answer(UpgradeError::NotHttp)
-        );
-        let tls = mute && self.speaks_tls(endpoint).await;
-        let fault = match tls {
-            true => NoUpgrade::Answer(UpgradeError::Tls),
-            false => fault,
+        let may_be_tls = !endpoint.is_secure()
+            && matches!(
+                fault,
+                NoUpgrade::HungUp | NoUpgrade::Answer(UpgradeError::NotHttp | UpgradeError::Tls)
+            );
+        let tls = match may_be_tls {
+            true => speaks_tls(address, endpoint.host()).await,
+            false => None,
         };
-        self.fail(advice::upgrade(&fault, path))
-    }
-
-    /// Asks the client, which knows how to find that out.
-    async fn speaks_tls(&self, endpoint: &Endpoint) -> bool {
-        let Ok(Key { device, .. }) = self.options.key.key(KeyForm::Ascii) else {
-            return false;
+        let detail = match (tls, &fault) {
+            (Some(seen), _) => format!("it speaks TLS: {}", tls_hint(seen)),
+            (None, NoUpgrade::Answer(UpgradeError::Tls)) => {
+                format!("it speaks TLS: {}", tls_hint(None))
+            }
+            (None, NoUpgrade::Answer(UpgradeError::Refused { status: 401 })) if token.is_some() => {
+                "it does not take the access token that its token endpoint has just given: is that another \
+                 gateway's? Check --token-port"
+                    .to_owned()
+            }
+            _ => advice::upgrade(&fault, endpoint.path()),
         };
-        let mut options = ClientOptions::new(endpoint.clone(), device);
-        options.connect_timeout = TLS_QUESTION;
-        options.mirror = false;
-        matches!(
-            Client::connect(options).await,
-            Err(ClientError::OlderDialect { .. })
-        )
+        self.fail(detail)
     }
 
     async fn wire(&mut self, line: &mut Line, address: SocketAddr) -> Result<First, Failed> {
@@ -279,7 +324,7 @@ impl<'a> Doctor<'a> {
     fn decrypt(&mut self, first: &First) -> Result<(Challenge, Key), Failed> {
         let form = self.options.key_form;
         let padding = self.options.variants.padding;
-        let key = match self.options.key.key(form) {
+        let key = match Key::of(&self.options.key, form) {
             Ok(key) => key,
             Err(error) => return self.fail(error.to_string()),
         };
@@ -420,7 +465,7 @@ pub(crate) fn readings_of(
 ) -> impl Iterator<Item = (KeyForm, Padding, Key, Challenge)> {
     let forms = text.forms().into_iter();
     forms
-        .filter_map(|form| Some((form, text.key(form).ok()?)))
+        .filter_map(|form| Some((form, Key::of(text, form).ok()?)))
         .flat_map(move |(form, key)| {
             // PKCS#7 first: what it takes is not what zero padding leaves.
             Padding::ALL.iter().filter_map(move |padding| {

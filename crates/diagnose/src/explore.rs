@@ -9,10 +9,10 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hearthgate_client::Endpoint;
-use hearthgate_protocol::crypto::{Nonce, ProofBytes, prove};
+use hearthgate_client::{Endpoint, Stream, Trust, speaks_tls, tls_hint};
+use hearthgate_protocol::crypto::{Fingerprint, Nonce, ProofBytes, prove};
 use hearthgate_protocol::limits::BEACON_INTERVAL;
-use hearthgate_protocol::variants::{KeyForm, Padding, Proof, ProofOver, Variants, Wire};
+use hearthgate_protocol::variants::{Dialect, KeyForm, Padding, Proof, ProofOver, Variants, Wire};
 use hearthgate_protocol::websocket::UpgradeError;
 use serde::{Serialize, Serializer};
 use tokio::time::{Instant, sleep};
@@ -96,15 +96,28 @@ pub struct Accepted {
     pub wire: Wire,
     /// The request path.
     pub path: String,
+    /// The dialect, where it is not the default; the other options have no effect in the older one.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "some_name")]
+    pub dialect: Option<Dialect>,
+    /// The certificate's fingerprint, where it is pinned.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "some_name")]
+    pub fingerprint: Option<Fingerprint>,
 }
 
 impl Accepted {
     /// Returns the lines for the gateway's entry in `gateways.toml`.
     pub fn to_toml(&self) -> String {
         let path = self.path.replace('\\', "\\\\").replace('"', "\\\"");
+        let mut more = String::new();
+        if let Some(dialect) = self.dialect {
+            more.push_str(&format!("\ndialect = \"{dialect}\""));
+        }
+        if let Some(fingerprint) = self.fingerprint {
+            more.push_str(&format!("\nfingerprint = \"{fingerprint}\""));
+        }
         format!(
             "key_form = \"{}\"\npadding = \"{}\"\nproof = \"{}\"\nproof_over = \"{}\"\nwire = \"{}\"\n\
-             path = \"{path}\"",
+             path = \"{path}\"{more}",
             self.key_form, self.padding, self.proof, self.proof_over, self.wire
         )
     }
@@ -214,6 +227,9 @@ impl Explorer<'_> {
             Ok(addresses) => addresses,
             Err(error) => return self.tell(format!("no address for {}: {error}", endpoint.host())),
         };
+        if self.options.dialect == Dialect::Older {
+            return self.older(endpoint, &addresses).await;
+        }
         let (endpoint, line, first, peer) = self.find_path(endpoint, &addresses).await?;
         let wire = first.wire();
         let size = first.payload.len();
@@ -236,14 +252,8 @@ impl Explorer<'_> {
             match self.attempt(line, &first, &candidate).await {
                 Verdict::Accepted => {
                     self.say(&format!("{named}: accepted"));
-                    return Some(Accepted {
-                        key_form: candidate.form,
-                        padding: candidate.variants.padding,
-                        proof: candidate.variants.proof,
-                        proof_over: candidate.variants.proof_over,
-                        wire,
-                        path: endpoint.path().to_owned(),
-                    });
+                    let Candidate { form, variants, .. } = candidate;
+                    return Some(self.accepted(form, variants, wire, &endpoint));
                 }
                 Verdict::Refused(why) => self.say(&format!("{named}: {why}")),
                 Verdict::ProvesBy(proofs) => {
@@ -266,10 +276,62 @@ impl Explorer<'_> {
         )
     }
 
+    /// The older dialect leaves nothing open but the path: one whole session, or none.
+    async fn older(&mut self, endpoint: Endpoint, addresses: &[SocketAddr]) -> Option<Accepted> {
+        let deadline = self.deadline();
+        let token = match reach::token(&endpoint, self.options, deadline).await {
+            Ok(token) => token,
+            Err(problem) => return self.tell(problem),
+        };
+        self.say("dialect = 2023: it gave an access token");
+        let (stream, _) = self.dial(&endpoint, addresses).await?;
+        match Line::upgrade(stream, &endpoint, token.as_ref(), deadline, &self.log).await {
+            Ok(line) => match self.whole_session(session::without_handshake(line)).await {
+                Verdict::Accepted => {
+                    self.say("a whole session succeeded");
+                    let (form, variants) = (self.options.key_form, self.options.variants);
+                    Some(self.accepted(form, variants, Wire::Plain, &endpoint))
+                }
+                Verdict::Hopeless(why) => self.tell(why),
+                _ => None,
+            },
+            Err(NoUpgrade::Answer(error)) => self.tell(format!("no WebSocket: {error}")),
+            Err(_) => self.tell("it does not answer the WebSocket upgrade"),
+        }
+    }
+
+    fn accepted(
+        &self,
+        form: KeyForm,
+        variants: Variants,
+        wire: Wire,
+        endpoint: &Endpoint,
+    ) -> Accepted {
+        let dialect = self.options.dialect;
+        Accepted {
+            key_form: form,
+            padding: variants.padding,
+            proof: variants.proof,
+            proof_over: variants.proof_over,
+            wire,
+            path: endpoint.path().to_owned(),
+            dialect: (dialect != Dialect::default()).then_some(dialect),
+            fingerprint: match self.options.trust {
+                Trust::Pinned(fingerprint) if endpoint.is_secure() => Some(fingerprint),
+                _ => None,
+            },
+        }
+    }
+
     async fn endpoint(&mut self) -> Option<Endpoint> {
-        let (uuid, listen, path) = match &self.options.target {
+        let (uuid, listen, path, secure) = match &self.options.target {
             Target::Address(endpoint) => return Some(endpoint.clone()),
-            Target::Uuid { uuid, listen, path } => (uuid, listen, path),
+            Target::Uuid {
+                uuid,
+                listen,
+                path,
+                secure,
+            } => (uuid, listen, path, *secure),
         };
         let deadline =
             (Instant::now() + 2 * BEACON_INTERVAL + Duration::from_secs(1)).min(self.end);
@@ -283,6 +345,7 @@ impl Explorer<'_> {
         };
         self.say(&format!("advertised at {address}"));
         let endpoint = Endpoint::new(&address.ip().to_string(), address.port()).ok()?;
+        let endpoint = endpoint.with_tls(secure);
         match path {
             Some(path) => endpoint.with_path(path).ok(),
             None => Some(endpoint),
@@ -299,10 +362,9 @@ impl Explorer<'_> {
         let others = PATHS.into_iter().filter(|path| *path != given);
         for path in [&*given].into_iter().chain(others) {
             let at_path = endpoint.clone().with_path(path).ok()?;
-            let (stream, peer) = self.dial(addresses).await?;
+            let (stream, peer) = self.dial(&at_path, addresses).await?;
             let deadline = self.deadline();
-            let host = at_path.authority();
-            let mut line = match Line::upgrade(stream, &host, path, deadline, &self.log).await {
+            let mut line = match Line::upgrade(stream, &at_path, None, deadline, &self.log).await {
                 Ok(line) => line,
                 Err(NoUpgrade::Answer(UpgradeError::Refused { status }))
                     if (400..500).contains(&status) =>
@@ -315,6 +377,10 @@ impl Explorer<'_> {
                         NoUpgrade::Silent => "the port is open and silent".to_owned(),
                         NoUpgrade::HungUp => {
                             "it hung up on the upgrade; another service?".to_owned()
+                        }
+                        NoUpgrade::Answer(UpgradeError::Tls) => {
+                            let seen = speaks_tls(peer, at_path.host()).await.flatten();
+                            format!("it speaks TLS: {}", tls_hint(seen))
                         }
                         NoUpgrade::Answer(error) => format!("no WebSocket: {error}"),
                     });
@@ -372,10 +438,9 @@ impl Explorer<'_> {
         endpoint: &Endpoint,
         addresses: &[SocketAddr],
     ) -> Option<(Line, First)> {
-        let (stream, _) = self.dial(addresses).await?;
+        let (stream, _) = self.dial(endpoint, addresses).await?;
         let deadline = self.deadline();
-        let host = endpoint.authority();
-        let line = Line::upgrade(stream, &host, endpoint.path(), deadline, &self.log).await;
+        let line = Line::upgrade(stream, endpoint, None, deadline, &self.log).await;
         let Ok(mut line) = line else {
             return self.tell("it takes no more connections: wait some minutes, then try again");
         };
@@ -430,8 +495,9 @@ impl Explorer<'_> {
     /// Connects, within the bounds; pauses before all but the first time.
     async fn dial(
         &mut self,
+        endpoint: &Endpoint,
         addresses: &[SocketAddr],
-    ) -> Option<(tokio::net::TcpStream, SocketAddr)> {
+    ) -> Option<(Stream, SocketAddr)> {
         if self.tried > 0 {
             sleep(self.pause).await;
         }
@@ -440,7 +506,13 @@ impl Explorer<'_> {
         }
         self.tried += 1;
         match reach::connect(addresses, self.deadline()).await {
-            Ok((stream, peer, _)) => Some((stream, peer)),
+            Ok((stream, peer, _)) => {
+                let (trust, deadline) = (&self.options.trust, self.deadline());
+                match reach::secure(stream, endpoint, trust, deadline).await {
+                    Ok(stream) => Some((stream, peer)),
+                    Err(problem) => self.tell(problem),
+                }
+            }
             Err(attempts) => {
                 let last = attempts
                     .last()
@@ -498,4 +570,14 @@ fn described(candidate: &Candidate, wire: Wire) -> String {
 
 fn name<T: std::fmt::Display, S: Serializer>(choice: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(choice)
+}
+
+fn some_name<T: std::fmt::Display, S: Serializer>(
+    choice: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match choice {
+        Some(choice) => serializer.collect_str(choice),
+        None => serializer.serialize_none(),
+    }
 }

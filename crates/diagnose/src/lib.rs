@@ -51,7 +51,7 @@ mod report;
 pub use bundle::bundle;
 pub use doctor::{DeviceFacts, Examination, examine};
 pub use explore::{Accepted, Exploration, ExploreOptions, explore};
-pub use key::KeyText;
+pub use hearthgate_protocol::crypto::KeyText;
 pub use oddities::{ODDITIES_MAX, Oddity, oddities};
 pub use options::{EVENT_TIMEOUT, LAYER_TIMEOUT, Options, Target};
 pub use record::{RecordError, Recorded, record};

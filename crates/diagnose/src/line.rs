@@ -7,13 +7,14 @@
 use std::io;
 use std::time::Duration;
 
+use hearthgate_client::{Endpoint, Stream};
+use hearthgate_protocol::crypto::Token;
 use hearthgate_protocol::error::FrameFault;
 use hearthgate_protocol::limits::{MESSAGE_MAX_BEFORE_AUTH, MESSAGE_MAX_CLIENT};
 use hearthgate_protocol::websocket::{
     ClientUpgrade, Framer, FramingError, Header, Item, Opcode, UpgradeError, close,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::transcript::Transcript;
@@ -73,18 +74,18 @@ pub(crate) enum Frame {
 /// A WebSocket.
 #[derive(Debug)]
 pub(crate) struct Line {
-    stream: TcpStream,
+    stream: Stream,
     framer: Framer,
     buffer: Vec<u8>,
     log: Transcript,
 }
 
 impl Line {
-    /// Asks for the WebSocket.
+    /// Asks for the WebSocket; with an access token in the older dialect.
     pub(crate) async fn upgrade(
-        mut stream: TcpStream,
-        host: &str,
-        path: &str,
+        mut stream: Stream,
+        endpoint: &Endpoint,
+        token: Option<&Token>,
         deadline: Instant,
         log: &Transcript,
     ) -> Result<Self, NoUpgrade> {
@@ -93,15 +94,20 @@ impl Line {
         // A key that is not random works as well: it only keeps old proxies from caching.
         let _ = getrandom::fill(&mut key);
         let mut request = Vec::new();
-        let mut upgrade = ClientUpgrade::start(host, path, key, &mut request);
+        let (host, path) = (endpoint.authority(), endpoint.path());
+        let mut upgrade = ClientUpgrade::start_with(&host, path, key, token, &mut request);
         log.sent("upgrade request", request.len());
         let exchange = async {
             stream.write_all(&request).await.map_err(hung_up)?;
+            stream.flush().await.map_err(hung_up)?;
             let mut buffer = vec![0; READ_BUFFER];
             loop {
                 let size = stream.read(&mut buffer).await.map_err(hung_up)?;
                 if size == 0 {
-                    return Err(NoUpgrade::HungUp);
+                    return Err(match upgrade.unfinished() {
+                        Some(refused) => NoUpgrade::Answer(refused),
+                        None => NoUpgrade::HungUp,
+                    });
                 }
                 log.received("upgrade response", size);
                 let bytes = buffer.get(..size).unwrap_or_default();
@@ -185,7 +191,12 @@ impl Line {
         bytes: &[u8],
         deadline: Instant,
     ) -> Result<(), Fault> {
-        timeout_at(deadline, self.stream.write_all(bytes))
+        let write = async {
+            self.stream.write_all(bytes).await?;
+            // TLS may hold records back.
+            self.stream.flush().await
+        };
+        timeout_at(deadline, write)
             .await
             .map_err(|_| Fault::Timeout)?
             .map_err(|_| Fault::Lost)

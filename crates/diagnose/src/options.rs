@@ -4,12 +4,13 @@
 
 use std::time::Duration;
 
-use hearthgate_client::{DiscoveryOptions, Endpoint};
+use hearthgate_client::{DiscoveryOptions, Endpoint, Trust};
+use hearthgate_protocol::limits::TOKEN_PORT;
 use hearthgate_protocol::model::DeviceId;
-use hearthgate_protocol::variants::{KeyForm, Variants, Wire};
+use hearthgate_protocol::variants::{Dialect, KeyForm, Variants, Wire};
 use tokio::time::Instant;
 
-use crate::key::KeyText;
+use hearthgate_protocol::crypto::KeyText;
 
 /// The time of one layer where none is given.
 pub const LAYER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,6 +34,8 @@ pub enum Target {
         listen: DiscoveryOptions,
         /// The request path; `/` where there is none.
         path: Option<String>,
+        /// Whether it speaks TLS.
+        secure: bool,
     },
 }
 
@@ -43,6 +46,12 @@ pub struct Options {
     pub target: Target,
     /// The text of its key.
     pub key: KeyText,
+    /// Which protocol it speaks; in the older one (section 8) the key is an API key.
+    pub dialect: Dialect,
+    /// Which certificate is its own, where it speaks TLS.
+    pub trust: Trust,
+    /// The port of the older dialect's token endpoint.
+    pub token_port: u16,
     /// How the text becomes 16 bytes.
     pub key_form: KeyForm,
     /// The wire encoding, where it is pinned.
@@ -65,6 +74,9 @@ impl Options {
         Self {
             target,
             key,
+            dialect: Dialect::default(),
+            trust: Trust::default(),
+            token_port: TOKEN_PORT,
             key_form: KeyForm::default(),
             wire: None,
             variants: Variants::default(),

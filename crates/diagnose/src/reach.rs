@@ -1,4 +1,4 @@
-//! From a target to an open TCP connection: advertisement, address, port.
+//! From a target to an open connection: advertisement, address, port, TLS and access token.
 //!
 //! Input is a [`Target`]; the stream goes to `line`. What goes wrong is told apart as far as TCP shows
 //! it: a refusal comes from the machine itself, silence from a firewall or from nobody.
@@ -7,9 +7,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hearthgate_client::{Discovery, DiscoveryOptions, Endpoint, Sighting};
+use hearthgate_client::{
+    ClientOptions, Discovery, DiscoveryOptions, Endpoint, Sighting, Stream, TlsFault, Trust,
+};
+use hearthgate_protocol::crypto::Token;
+use hearthgate_protocol::variants::Dialect;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::options::Options;
 
 /// The most addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
@@ -85,6 +91,51 @@ pub(crate) async fn connect(
         attempts.push((*address, error));
     }
     Err(attempts)
+}
+
+/// Speaks TLS on a connection, where the endpoint says so. Says why there is none, with the next step.
+pub(crate) async fn secure(
+    stream: TcpStream,
+    endpoint: &Endpoint,
+    trust: &Trust,
+    deadline: Instant,
+) -> Result<Stream, String> {
+    if !endpoint.is_secure() {
+        return Ok(Stream::Plain(stream));
+    }
+    match timeout_at(
+        deadline,
+        hearthgate_client::secure(stream, endpoint.host(), trust),
+    )
+    .await
+    {
+        Ok(secured) => secured.map_err(|fault| format!("no TLS with it: {fault}")),
+        Err(_) => Err(
+            "no TLS with it: no answer in the TLS handshake in time; another service has the \
+                       port, or the gateway hangs"
+                .to_owned(),
+        ),
+    }
+}
+
+/// Fetches an access token, where the older dialect is spoken. Says why there is none.
+pub(crate) async fn token(
+    endpoint: &Endpoint,
+    options: &Options,
+    deadline: Instant,
+) -> Result<Option<Token>, String> {
+    if options.dialect == Dialect::Current {
+        return Ok(None);
+    }
+    if !endpoint.is_secure() {
+        return Err(TlsFault::Missing.to_string());
+    }
+    let key = options.key.api_key().map_err(|error| error.to_string())?;
+    let mut asked = ClientOptions::new(endpoint.clone(), key);
+    asked.trust.clone_from(&options.trust);
+    asked.token_port = options.token_port;
+    let fetched = hearthgate_client::fetch_token(&asked, deadline).await;
+    fetched.map_err(|error| error.to_string())
 }
 
 /// Tells whether the failure is one of the way there rather than of the port.

@@ -19,18 +19,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hearthgate_protocol::limits::{DEVICES_PER_REQUEST, KEEPALIVE_PING};
 use hearthgate_protocol::model::DeviceId;
 use hearthgate_protocol::variants::Wire;
-use hearthgate_protocol::wire::{Profile, Request, parse_schemas, parse_statuses};
+use hearthgate_protocol::wire::{EventKind, Profile, Request, parse_schemas, parse_statuses};
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::bundle::raw;
 use crate::doctor::{open, read_devices, sliced};
-use crate::key::KeyText;
 use crate::line::Fault;
 use crate::options::Options;
 use crate::report::Check;
 use crate::session::{Incoming, Session};
+use hearthgate_protocol::crypto::KeyText;
 
 /// The name of the transcript.
 const TRANSCRIPT: &str = "transcript.jsonl";
@@ -120,7 +120,7 @@ pub async fn record(
     };
     let end = Instant::now() + duration.min(LONGEST);
     let ended = tokio::select! {
-        ended = follow(&mut session, end, &tape) => ended,
+        ended = follow(&mut session, options, end, &tape) => ended,
         () = &mut stop => None,
     };
     session.tap = None;
@@ -136,14 +136,28 @@ pub async fn record(
 }
 
 /// Takes whatever comes until it is time; the tap writes it down. Returns what ended it early.
-async fn follow(session: &mut Session, end: Instant, tape: &Mutex<Tape>) -> Option<String> {
+async fn follow(
+    session: &mut Session,
+    options: &Options,
+    end: Instant,
+    tape: &Mutex<Tape>,
+) -> Option<String> {
+    // Those that came or changed: what they are is read, so that it can be played back.
+    let mut changed = Vec::new();
+    for (event, _) in std::mem::take(&mut session.events) {
+        tape.lock().events += 1;
+        changed.extend(came_or_changed(&event.kind));
+    }
     loop {
         if let Some(problem) = tape.lock().problem() {
             return Some(problem);
         }
         let quiet = (Instant::now() + KEEPALIVE_PING).min(end);
         match session.next(quiet).await {
-            Ok(Incoming::Event { .. }) => tape.lock().events += 1,
+            Ok(Incoming::Event { event, .. }) => {
+                tape.lock().events += 1;
+                changed.extend(came_or_changed(&event.kind));
+            }
             Ok(_) => {}
             Err(Fault::Timeout) if Instant::now() >= end => return None,
             Err(Fault::Timeout) => {
@@ -153,10 +167,42 @@ async fn follow(session: &mut Session, end: Instant, tape: &Mutex<Tape>) -> Opti
             }
             Err(fault) => return Some(fault.to_string()),
         }
+        while let Some(device) = changed.pop() {
+            let asked = describe(session, device, Instant::now() + options.timeout).await;
+            for (event, _) in std::mem::take(&mut session.events) {
+                tape.lock().events += 1;
+                changed.extend(came_or_changed(&event.kind));
+            }
+            if let Err(fault) = asked {
+                return Some(fault.to_string());
+            }
+        }
         if Instant::now() >= end {
             return None;
         }
     }
+}
+
+fn came_or_changed(kind: &EventKind) -> Option<DeviceId> {
+    match kind {
+        EventKind::RegistryUpdated { device, state } if *state != 0 => Some(device.clone()),
+        _ => None,
+    }
+}
+
+/// Asks for schema and status of a device; the tap writes both down. A refusal is an answer too: the
+/// device may have gone again.
+async fn describe(session: &mut Session, device: DeviceId, deadline: Instant) -> Result<(), Fault> {
+    let devices = vec![device];
+    let schema = Request::GetSchema(devices.clone());
+    for request in [schema, Request::GetStatus(devices)] {
+        match session.ask(&request, deadline).await {
+            // One answer that does not come ends no recording.
+            Ok(_) | Err(Fault::Timeout) => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(())
 }
 
 /// Reads all devices and writes their profiles.

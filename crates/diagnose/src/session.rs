@@ -215,6 +215,20 @@ pub(crate) async fn complete(
     })
 }
 
+/// Makes a session of the older dialect of a WebSocket that an access token has opened.
+pub(crate) fn without_handshake(mut line: Line) -> Session {
+    line.raise_limit();
+    Session {
+        line,
+        wire: Wire::Plain,
+        encryptor: Encryptor::new(&[0; 16], Padding::default()),
+        decryptor: Decryptor::new(&[0; 16], Padding::default()),
+        next_id: 1,
+        events: Vec::new(),
+        tap: None,
+    }
+}
+
 /// What came after the handshake.
 #[derive(Debug)]
 pub(crate) enum Incoming {

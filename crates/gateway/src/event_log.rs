@@ -122,12 +122,17 @@ impl EventLog {
         self.next_id = next_id;
         self.end = batch.after(self.end);
         self.batches.push_back(Arc::new(batch));
-        while self.end.bytes - self.first.bytes > RETAINED && self.batches.len() > 1 {
+        while self.kept() > RETAINED && self.batches.len() > 1 {
             if let Some(oldest) = self.batches.pop_front() {
                 self.first = oldest.after(self.first);
             }
         }
         self.end
+    }
+
+    /// Returns how many bytes of events are kept.
+    pub(crate) fn kept(&self) -> u64 {
+        self.end.bytes - self.first.bytes
     }
 
     /// Returns the end: where a new session begins.

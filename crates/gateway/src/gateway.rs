@@ -5,8 +5,9 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use hearthgate_protocol::connection::GatewayConfig;
-use hearthgate_protocol::crypto::DeviceKey;
+use hearthgate_protocol::crypto::Credential;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -14,8 +15,11 @@ use tracing::error;
 
 use crate::beacon::{self, BeaconOptions};
 use crate::driver::Driver;
-use crate::listener::{self, Admission, SessionLimits};
+use crate::limits::SessionLimits;
+use crate::listener::{self, Admission};
 use crate::registry::{Registry, Running, StartError};
+use crate::tls::TlsIdentity;
+use crate::tokens::{self, TokenBook};
 
 /// Connections that may wait to be accepted.
 const ACCEPT_BACKLOG: u32 = 4096;
@@ -29,23 +33,32 @@ pub struct GatewayOptions {
     pub uuid: String,
     /// Key, wire encoding, variants and path.
     pub connection: GatewayConfig,
-    /// How many sessions it takes.
+    /// What it takes of its sessions; how large a message may be is in `connection`.
     pub limits: SessionLimits,
     /// Where it advertises.
     pub beacon: BeaconOptions,
     /// Whether writes off a data point's step are refused (section 5).
     pub strict_step: bool,
+    /// The certificate, where TLS is spoken. The older dialect is spoken over TLS only.
+    pub tls: Option<TlsIdentity>,
+    /// How long access tokens of the older dialect hold (section 8).
+    pub token_lifetime: Duration,
+    /// A further address for the token endpoint, which is served on the main one in any case.
+    pub token_listen: Option<String>,
 }
 
 impl GatewayOptions {
     /// Makes options of defaults, which advertise nowhere.
-    pub fn new(uuid: impl Into<String>, key: DeviceKey) -> Self {
+    pub fn new(uuid: impl Into<String>, key: impl Into<Credential>) -> Self {
         Self {
             uuid: uuid.into(),
             connection: GatewayConfig::new(key),
             limits: SessionLimits::default(),
             beacon: BeaconOptions::default(),
             strict_step: false,
+            tls: None,
+            token_lifetime: tokens::LIFETIME,
+            token_listen: None,
         }
     }
 }
@@ -61,6 +74,9 @@ pub enum BindError {
         /// What the system says.
         source: io::Error,
     },
+    /// The older dialect without TLS.
+    #[error("the dialect 2023 is spoken over TLS only: a certificate is missing")]
+    NoTls,
     /// Two drivers serve the same device.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -79,11 +95,15 @@ fn hint(source: &io::Error) -> &'static str {
 pub struct Gateway {
     listener: TcpListener,
     address: SocketAddr,
+    /// For tokens alone, by the address that is given out for them.
+    token_listener: Option<(TcpListener, SocketAddr)>,
     options: GatewayOptions,
     registry: Registry,
     running: Vec<Running>,
     /// Ends the sessions first.
     stop: CancellationToken,
+    /// Tells of the first session.
+    first_session: CancellationToken,
     /// Ends the drivers after them.
     stop_drivers: CancellationToken,
 }
@@ -98,21 +118,22 @@ impl Gateway {
         options: GatewayOptions,
         drivers: Vec<Box<dyn Driver>>,
     ) -> Result<Self, BindError> {
-        let failed = |source| BindError::Listen {
-            address: address.to_owned(),
-            source,
-        };
-        let listener = listen(address).map_err(failed)?;
-        let bound = listener.local_addr().map_err(failed)?;
+        if options.tls.is_none() && matches!(options.connection.key, Credential::Api(_)) {
+            return Err(BindError::NoTls);
+        }
+        let (listener, bound) = listen(address)?;
+        let token_listener = options.token_listen.as_deref().map(listen).transpose()?;
         let stop_drivers = CancellationToken::new();
         let (registry, running) = Registry::start(drivers, options.strict_step, &stop_drivers)?;
         Ok(Self {
             listener,
             address: bound,
+            token_listener,
             options,
             registry,
             running,
             stop: CancellationToken::new(),
+            first_session: CancellationToken::new(),
             stop_drivers,
         })
     }
@@ -122,9 +143,19 @@ impl Gateway {
         self.address
     }
 
+    /// Returns the further address of the token endpoint, if there is one.
+    pub fn token_addr(&self) -> Option<SocketAddr> {
+        self.token_listener.as_ref().map(|(_, address)| *address)
+    }
+
     /// Returns the devices.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Returns what is cancelled when the first session is open.
+    pub fn first_session(&self) -> CancellationToken {
+        self.first_session.clone()
     }
 
     /// Returns what ends [`Gateway::run`]: sessions are closed with 1001.
@@ -138,6 +169,7 @@ impl Gateway {
         for future in self.running {
             drivers.spawn(future);
         }
+        let book = TokenBook::of(&self.options);
         let mut connection = self.options.connection;
         connection.uuid = Some(Arc::from(self.options.uuid.as_str()));
         let beacon = tokio::spawn(beacon::run(
@@ -146,9 +178,26 @@ impl Gateway {
             self.options.beacon,
             self.stop.clone(),
         ));
-        let admission = Admission::new(self.options.limits, self.stop.clone());
+        let admission = Admission::new(
+            self.options.limits,
+            self.stop.clone(),
+            self.first_session,
+            book,
+        );
         let config = Arc::new(connection);
-        listener::run(self.listener, config, self.registry, admission).await;
+        let tls = self.options.tls.map(|tls| tls.acceptor().clone());
+        let listeners = [Some(self.listener), self.token_listener.map(|(it, _)| it)];
+        let serving = listeners.into_iter().flatten().map(|listener| {
+            let (config, admission) = (Arc::clone(&config), Arc::clone(&admission));
+            listener::run(
+                listener,
+                config,
+                self.registry.clone(),
+                admission,
+                tls.clone(),
+            )
+        });
+        join_all(serving).await;
         self.stop_drivers.cancel();
         let ended = tokio::time::timeout(DRIVERS_END, async {
             while let Some(ended) = drivers.join_next().await {
@@ -172,7 +221,16 @@ impl std::fmt::Debug for Gateway {
     }
 }
 
-fn listen(address: &str) -> io::Result<TcpListener> {
+fn listen(address: &str) -> Result<(TcpListener, SocketAddr), BindError> {
+    let bound = bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (local, listener) = bound.map_err(|source| BindError::Listen {
+        address: address.to_owned(),
+        source,
+    })?;
+    Ok((listener, local))
+}
+
+fn bind(address: &str) -> io::Result<TcpListener> {
     let address = address
         .to_socket_addrs()?
         .next()

@@ -36,17 +36,23 @@ mod values;
 mod virtual_home;
 pub mod demo;
 mod demo_driver;
+mod replay;
 
 mod registry;
 mod event_log;
 mod backlog;
 mod session;
+mod limits;
 mod throttle;
+mod once_a_minute;
+mod tokens;
+mod tls;
 mod listener;
 
 mod beacon;
 mod store;
 mod gateway;
+mod streams;
 
 #[cfg(test)]
 mod testing;
@@ -55,9 +61,12 @@ pub use beacon::{BeaconOptions, default_targets};
 pub use demo_driver::DemoDriver;
 pub use driver::{Ack, Command, CommandFault, Driver, DriverPort, Reports};
 pub use gateway::{BindError, Gateway, GatewayOptions};
-pub use listener::SessionLimits;
+pub use limits::{HANDSHAKES_MAX, SessionLimits};
 pub use registry::{Registry, StartError};
+pub use replay::{Replay, ReplayError, ReplayOptions};
 pub use store::{StateFolder, StoreError, default_state_root};
+pub use streams::StreamGateway;
 pub use throttle::Throttle;
+pub use tls::{TlsError, TlsIdentity};
 pub use values::ValueStore;
 pub use virtual_home::{ProfilesError, VirtualHome};

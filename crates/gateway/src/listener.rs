@@ -4,52 +4,44 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hearthgate_protocol::connection::{GatewayConfig, GatewayConnection};
 use hearthgate_protocol::crypto::Nonce;
-use hearthgate_protocol::limits::SESSIONS_MAX;
+use hearthgate_protocol::limits::HANDSHAKE_TIMEOUT;
 use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, timeout_at};
+use tokio_rustls::{Accept, TlsAcceptor};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{debug, error, info, warn};
 
+use crate::limits::SessionLimits;
+use crate::once_a_minute::OnceAMinute;
 use crate::registry::Registry;
 use crate::session;
 use crate::throttle::Throttle;
+use crate::tokens::TokenBook;
 
-/// Connections that may be in the handshake at once. Where there are more, the oldest one of the
-/// address that has most of them must go, so that a flood does not keep a good client out.
-const HANDSHAKES_MAX: usize = 1024;
+/// How often it is looked whether the log is to be told of failures.
+const LOOK: Duration = Duration::from_secs(5);
 /// The pause after the system could not accept, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How many sessions a gateway takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionLimits {
-    /// In all.
-    pub total: usize,
-    /// From one address.
-    pub per_address: usize,
-}
-
-impl Default for SessionLimits {
-    fn default() -> Self {
-        Self {
-            total: SESSIONS_MAX,
-            per_address: SESSIONS_MAX,
-        }
-    }
-}
 
 /// Who may come in: shared by all sessions.
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(crate) stop: CancellationToken,
     pub(crate) throttle: Mutex<Throttle>,
-    limits: SessionLimits,
+    /// The tokens that hold, in the older dialect.
+    pub(crate) tokens: Option<Mutex<TokenBook>>,
+    /// Cancelled by the first session.
+    first_session: CancellationToken,
+    told: Mutex<OnceAMinute<(IpAddr, &'static str)>>,
+    pub(crate) limits: SessionLimits,
     counts: Mutex<Counts>,
 }
 
@@ -69,8 +61,8 @@ struct Handshakes {
 }
 
 impl Handshakes {
-    fn enter(&mut self, address: IpAddr) -> (u64, oneshot::Receiver<()>) {
-        if self.count >= HANDSHAKES_MAX {
+    fn enter(&mut self, address: IpAddr, most: usize) -> (u64, oneshot::Receiver<()>) {
+        if self.count >= most {
             self.evict();
         }
         let (sender, evicted) = oneshot::channel();
@@ -108,11 +100,20 @@ impl Handshakes {
 }
 
 impl Admission {
-    pub(crate) fn new(limits: SessionLimits, stop: CancellationToken) -> Arc<Self> {
+    /// `tokens`: those that hold, in the older dialect.
+    pub(crate) fn new(
+        limits: SessionLimits,
+        stop: CancellationToken,
+        first_session: CancellationToken,
+        tokens: Option<TokenBook>,
+    ) -> Arc<Self> {
         let throttle = Mutex::default();
         Arc::new(Self {
             stop,
             throttle,
+            tokens: tokens.map(Mutex::new),
+            first_session,
+            told: Mutex::default(),
             limits,
             counts: Mutex::default(),
         })
@@ -120,13 +121,22 @@ impl Admission {
 
     /// Takes a place among the handshakes, from another connection where there is none left.
     pub(crate) fn handshake(self: &Arc<Self>, address: IpAddr) -> Permit {
-        let (number, evicted) = self.counts.lock().handshakes.enter(address);
+        let (number, evicted) = {
+            let mut counts = self.counts.lock();
+            counts.handshakes.enter(address, self.limits.handshakes)
+        };
         Permit {
             admission: Arc::clone(self),
             address,
             number,
             evicted,
         }
+    }
+
+    /// Takes note of something about an address that the log is told once a minute; returns how often
+    /// it happened where that is now.
+    pub(crate) fn tell(&self, address: IpAddr, what: &'static str, now: Instant) -> Option<u32> {
+        self.told.lock().count((address, what), now)
     }
 
     /// Returns how many sessions there are.
@@ -147,6 +157,7 @@ impl Admission {
         }
         counts.by_address.insert(address, from_address + 1);
         counts.sessions += 1;
+        self.first_session.cancel();
         Ok(Slot {
             admission: Arc::clone(self),
             address,
@@ -204,8 +215,12 @@ pub(crate) async fn run(
     config: Arc<GatewayConfig>,
     registry: Registry,
     admission: Arc<Admission>,
+    tls: Option<TlsAcceptor>,
 ) {
     let mut sessions = JoinSet::new();
+    let mut failures = OnceAMinute::default();
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
@@ -215,13 +230,26 @@ pub(crate) async fn run(
                     error!("a session ended by a bug: {fault}");
                 }
             }
+            _ = look.tick() => {
+                let overdue = admission.throttle.lock().overdue(session::now());
+                for (peer, count) in overdue {
+                    info!(%peer, count, "failed handshakes since the last line");
+                }
+            }
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    if let Some(session) = open(stream, peer, &config, &registry, &admission) {
-                        sessions.spawn(session);
-                    }
+                    let Some(opened) = open(&stream, peer, &admission) else { continue };
+                    let (config, registry) = (Arc::clone(&config), registry.clone());
+                    // Two kinds of tasks: a session without TLS is not made larger by it.
+                    match &tls {
+                        None => sessions.spawn(opened.serve(stream, config, registry)),
+                        Some(tls) => {
+                            let tls = tls.accept(stream);
+                            sessions.spawn(opened.secure(tls, config, registry))
+                        }
+                    };
                 }
-                Err(fault) => accept_failed(&fault).await,
+                Err(fault) => accept_failed(&fault, &mut failures).await,
             },
         }
     }
@@ -229,34 +257,100 @@ pub(crate) async fn run(
     while sessions.join_next().await.is_some() {}
 }
 
-fn open(
-    stream: TcpStream,
+/// A connection that was accepted.
+struct Opened {
     peer: SocketAddr,
-    config: &Arc<GatewayConfig>,
-    registry: &Registry,
-    admission: &Arc<Admission>,
-) -> Option<impl Future<Output = ()> + Send + use<>> {
-    let handshake = admission.handshake(peer.ip());
-    let mut nonce = [0; 16];
-    if let Err(fault) = getrandom::fill(&mut nonce) {
-        error!("the system gives no random bytes: {fault}");
-        return None;
-    }
-    // Events are small and gathered already; Nagle's algorithm would only delay them.
-    let _ = stream.set_nodelay(true);
-    let now = tokio::time::Instant::now().into_std();
-    let connection = GatewayConnection::new(Arc::clone(config), Nonce::new(nonce), now);
-    let (registry, admission) = (registry.clone(), Arc::clone(admission));
-    Some(session::serve(
-        stream, peer, connection, registry, admission, handshake,
-    ))
+    admission: Arc<Admission>,
+    handshake: Permit,
+    nonce: Nonce,
+    /// When; the time for the handshake counts from here on, that of TLS included.
+    at: tokio::time::Instant,
 }
 
-async fn accept_failed(fault: &io::Error) {
+fn open(stream: &TcpStream, peer: SocketAddr, admission: &Arc<Admission>) -> Option<Opened> {
+    let handshake = admission.handshake(peer.ip());
+    // Events are small and gathered already; Nagle's algorithm would only delay them.
+    let _ = stream.set_nodelay(true);
+    Some(Opened {
+        peer,
+        admission: Arc::clone(admission),
+        handshake,
+        nonce: nonce()?,
+        at: tokio::time::Instant::now(),
+    })
+}
+
+impl Opened {
+    fn serve<S>(
+        self,
+        stream: S,
+        config: Arc<GatewayConfig>,
+        registry: Registry,
+    ) -> impl Future<Output = ()> + Send
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let connection = GatewayConnection::new(config, self.nonce, self.at.into_std());
+        let (peer, admission, handshake) = (self.peer, self.admission, self.handshake);
+        session::serve(stream, peer, connection, registry, admission, handshake)
+    }
+
+    /// Does the TLS handshake first. One that fails is no failed handshake of the protocol: nobody has
+    /// tried a key yet.
+    async fn secure<S>(
+        mut self,
+        accepting: Accept<S>,
+        config: Arc<GatewayConfig>,
+        registry: Registry,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let stop = self.admission.stop.clone();
+        let secured = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = self.handshake.evicted() => return,
+            secured = timeout_at(self.at + HANDSHAKE_TIMEOUT, accepting) => secured,
+        };
+        match secured {
+            // In a box of its own: the handshake's state and the session's are never there together.
+            Ok(Ok(stream)) => Box::pin(self.serve(stream, config, registry)).await,
+            Ok(Err(fault)) => debug!(peer = %self.peer, "no TLS handshake: {fault}"),
+            Err(_) => debug!(peer = %self.peer, "no TLS handshake in time"),
+        }
+    }
+}
+
+/// Makes the protocol's side of a connection that begins now; `None` where the system gives no randomness.
+pub(crate) fn connection(config: &Arc<GatewayConfig>) -> Option<GatewayConnection> {
+    let now = tokio::time::Instant::now().into_std();
+    Some(GatewayConnection::new(Arc::clone(config), nonce()?, now))
+}
+
+fn nonce() -> Option<Nonce> {
+    let mut bytes = [0; 16];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => Some(Nonce::new(bytes)),
+        Err(fault) => {
+            error!("the system gives no random bytes: {fault}");
+            None
+        }
+    }
+}
+
+async fn accept_failed(fault: &io::Error, failures: &mut OnceAMinute<()>) {
     match fault.kind() {
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => {}
         _ => {
-            warn!("cannot accept connections: {fault}; trying again");
+            let now = tokio::time::Instant::now().into_std();
+            if let Some(count) = failures.count((), now) {
+                warn!(
+                    count,
+                    "cannot accept connections: {fault}; those that are open go on, new ones wait. \
+                     Where it is the limit of open files: raise it (ulimit -n), or take fewer with \
+                     --max-sessions"
+                );
+            }
             tokio::time::sleep(ACCEPT_PAUSE).await;
         }
     }
@@ -265,19 +359,30 @@ async fn accept_failed(fault: &io::Error) {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
     const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     const OTHER: IpAddr = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
 
+    fn admission(limits: SessionLimits) -> Arc<Admission> {
+        Admission::new(
+            limits,
+            CancellationToken::new(),
+            CancellationToken::new(),
+            None,
+        )
+    }
+
     #[test]
     fn places_are_limited_in_all_and_by_address_and_are_given_back() {
         let limits = SessionLimits {
             total: 3,
             per_address: 2,
+            ..SessionLimits::default()
         };
-        let admission = Admission::new(limits, CancellationToken::new());
+        let admission = admission(limits);
         let first = admission.session(HOST).unwrap();
         let _second = admission.session(HOST).unwrap();
         assert_eq!(
@@ -290,19 +395,51 @@ mod tests {
         assert!(admission.session(HOST).is_ok());
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_tls_handshake_that_does_not_go_on_ends_in_time_and_makes_room() {
+        let tls = crate::tls::TlsIdentity::fleeting().unwrap();
+        let started = tokio::time::Instant::now();
+        for crowd in [0, crate::limits::HANDSHAKES_MAX] {
+            let gateway = crate::testing::TestGateway::start(Vec::new());
+            let (ours, mut theirs) = tokio::io::duplex(4096);
+            let opened = Opened {
+                peer: SocketAddr::new(HOST, 1),
+                admission: Arc::clone(&gateway.admission),
+                handshake: gateway.admission.handshake(HOST),
+                nonce: Nonce::new([1; 16]),
+                at: tokio::time::Instant::now(),
+            };
+            let accepting = tls.acceptor().accept(ours);
+            let config = Arc::new(GatewayConfig::new(
+                hearthgate_protocol::crypto::DeviceKey::from_bytes([1; 16]),
+            ));
+            tokio::spawn(opened.secure(accepting, config, gateway.registry.clone()));
+            // The first bytes of a hello, and no more.
+            theirs.write_all(b"\x16\x03\x01").await.unwrap();
+            let _crowd: Vec<_> = (0..crowd)
+                .map(|_| gateway.admission.handshake(HOST))
+                .collect();
+            assert_eq!(theirs.read(&mut [0; 64]).await.unwrap_or(0), 0);
+        }
+        // The first ended by its time, the second at once.
+        assert_eq!(started.elapsed(), HANDSHAKE_TIMEOUT);
+    }
+
     #[tokio::test]
     async fn a_flood_of_handshakes_takes_places_from_itself_alone() {
-        let admission = Admission::new(SessionLimits::default(), CancellationToken::new());
+        let limits = SessionLimits {
+            handshakes: 20,
+            ..SessionLimits::default()
+        };
+        let admission = admission(limits);
         let mut good = admission.handshake(OTHER);
-        let mut flood: Vec<Permit> = (0..HANDSHAKES_MAX + 5)
-            .map(|_| admission.handshake(HOST))
-            .collect();
+        let mut flood: Vec<Permit> = (0..25).map(|_| admission.handshake(HOST)).collect();
         for evicted in flood.iter_mut().take(6) {
             evicted.evicted().await;
         }
         assert!(good.evicted().now_or_never().is_none());
         assert!(flood[6].evicted().now_or_never().is_none());
-        assert_eq!(admission.counts.lock().handshakes.count, HANDSHAKES_MAX);
+        assert_eq!(admission.counts.lock().handshakes.count, 20);
         drop(flood);
         assert_eq!(admission.counts.lock().handshakes.count, 1);
     }

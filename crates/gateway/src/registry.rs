@@ -6,6 +6,7 @@
 //! overtakes.
 
 mod answers;
+mod faults;
 mod writes;
 
 use std::collections::HashMap;
@@ -140,6 +141,16 @@ impl Registry {
     /// Returns how many devices there are.
     pub fn device_count(&self) -> usize {
         self.shared.state.read().home.len()
+    }
+
+    /// Looks at all devices at one moment. Keep it short: reports and answers wait meanwhile.
+    pub fn read<R>(&self, look: impl FnOnce(&Home) -> R) -> R {
+        look(&self.shared.state.read().home)
+    }
+
+    /// Returns how many bytes of events are kept for sessions that have not read them.
+    pub fn log_bytes(&self) -> u64 {
+        self.shared.state.read().log.kept()
     }
 
     /// Returns the end of the event log and a way to hear of further ends.

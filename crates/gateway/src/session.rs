@@ -18,7 +18,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hearthgate_protocol::connection::{GatewayConnection, GatewayEvent};
 use hearthgate_protocol::error::{Ended, HandshakeFailure};
-use hearthgate_protocol::limits::REQUESTS_IN_FLIGHT;
+use hearthgate_protocol::token::Claim;
 use hearthgate_protocol::websocket::close;
 use hearthgate_protocol::wire::{ErrorBody, Request, write_error, write_success};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -26,11 +26,14 @@ use tokio::sync::watch;
 use tracing::{debug, info};
 
 use self::pace::{Pace, Standing, Verdict};
-use self::socket::{Socket, lend_output, now, take_output_back};
+pub(crate) use self::socket::now;
+use self::socket::{Socket, lend_output, take_output_back};
 use crate::backlog::Backlog;
 use crate::event_log::{Position, Unread};
+use crate::limits::Rate;
 use crate::listener::{Admission, Permit, Slot};
 use crate::registry::{PendingWrite, Registry, limit_answer};
+use crate::tokens::Decision;
 
 /// Unwritten bytes at which no further events are encrypted.
 const OUTPUT_ENOUGH: usize = 64 * 1024;
@@ -53,6 +56,7 @@ pub(crate) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let (position, end) = registry.join();
+    let rate = admission.limits.requests_per_second.map(Rate::new);
     let mut session = Session {
         socket: Socket::new(stream),
         peer,
@@ -63,6 +67,7 @@ pub(crate) async fn serve<S>(
         position,
         backlog: None,
         pace: Pace::default(),
+        rate,
         writes: FuturesUnordered::new(),
         rejecting: None,
         slot: None,
@@ -91,6 +96,8 @@ struct Session<S> {
     backlog: Option<Box<Backlog>>,
     /// Whether it is slow.
     pace: Pace,
+    /// How fast its requests are taken, if that is limited.
+    rate: Option<Rate>,
     writes: FuturesUnordered<WriteInFlight>,
     /// When the close after a failed handshake is due.
     rejecting: Option<Instant>,
@@ -98,7 +105,7 @@ struct Session<S> {
     slot: Option<Slot>,
     /// The place among the handshakes, until authenticated.
     handshake: Option<Permit>,
-    /// Whether reading stopped because too much is unanswered.
+    /// Whether reading stopped because too much is unanswered, or came too fast.
     congested: bool,
     /// The time that the end may take.
     patience: Duration,
@@ -163,18 +170,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     fn work(&mut self, cx: &mut Context<'_>) -> bool {
         let now = now();
         let lent = lend_output(&mut self.connection);
-        while !self.is_congested() {
+        while !self.is_congested(now) {
             let Some(event) = self.connection.poll_event(now) else {
                 break;
             };
+            let is_request = matches!(
+                event,
+                GatewayEvent::Request { .. } | GatewayEvent::Invalid { .. }
+            );
+            if let Some(rate) = self.rate.as_mut().filter(|_| is_request) {
+                rate.take(now);
+            }
             self.handle(event, now);
         }
-        let was_congested = self.is_congested();
+        let was_congested = self.is_congested(now);
         while let Poll::Ready(Some((id, outcome))) = self.writes.poll_next_unpin(cx) {
             self.answer_write(id, outcome);
         }
         if self.slot.is_some() {
-            self.take_events();
+            self.take_events(now);
         }
         let written = self.socket.write(&mut self.connection, cx).is_ready();
         if self.slot.is_some() && !self.connection.is_ended() {
@@ -183,7 +197,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         if lent {
             take_output_back(&mut self.connection);
         }
-        self.congested = self.is_congested();
+        self.congested = self.is_congested(now);
+        if self.next_request_due(now).is_some() {
+            self.connection.hold_back(now);
+        }
         let events_wait = self.slot.is_some() && (self.backlog.is_some() || self.unread() > 0);
         written && (events_wait || was_congested && !self.congested)
     }
@@ -201,11 +218,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                         debug!(peer = %self.peer, "session open");
                     }
                     Err(reason) => {
-                        info!(peer = %self.peer, "session refused: {reason}");
+                        if let Some(count) = self.admission.tell(self.peer.ip(), reason, now) {
+                            info!(peer = %self.peer, count, "session refused: {reason}");
+                        }
                         self.connection.close(close::TRY_AGAIN, reason);
                     }
                 }
             }
+            GatewayEvent::Claimed(claim) => self.decide(&claim, now),
             GatewayEvent::AuthenticationFailed(failure) => self.failed(&failure, now),
             GatewayEvent::Request {
                 id,
@@ -222,7 +242,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 self.connection.send(&json);
             }
             GatewayEvent::Invalid { id, error } => self.answer_write(id, Err(error)),
-            GatewayEvent::Ended(ended) => self.log_end(&ended),
+            GatewayEvent::Ended(ended) => self.log_end(&ended, now),
+        }
+    }
+
+    /// Decides on a claim of the older dialect.
+    fn decide(&mut self, claim: &Claim, now: Instant) {
+        let mut random = [0; 48];
+        let (Some(tokens), Ok(())) = (&self.admission.tokens, getrandom::fill(&mut random)) else {
+            return self.connection.deny("claim: there are no tokens here");
+        };
+        let decision = tokens.lock().decide(claim, now, random);
+        match decision {
+            Decision::Admit => self.connection.admit(),
+            Decision::Give(tokens) => {
+                self.admission.throttle.lock().succeeded(self.peer.ip());
+                self.connection.give(&tokens);
+            }
+            Decision::Deny(what) => self.connection.deny(what),
         }
     }
 
@@ -243,7 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         if let Some(count) = verdict.report {
             info!(
                 peer = %self.peer.ip(), count,
-                "failed handshake: {failure}. Does the third-party system have this gateway's device key?"
+                "failed handshake: {failure}. Does the third-party system have this gateway's key?"
             );
         }
         self.rejecting = Some(now + verdict.delay);
@@ -253,17 +290,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
     }
 
-    fn log_end(&self, ended: &Ended) {
-        match ended {
+    fn log_end(&self, ended: &Ended, now: Instant) {
+        let due = match ended {
             Ended::Frame(_) | Ended::Framing(_) => {
-                info!(peer = %self.peer, "session ended: {ended}");
+                self.admission.tell(self.peer.ip(), "broken", now)
             }
-            _ => debug!(peer = %self.peer, "session ended: {ended}"),
+            _ => None,
+        };
+        match due {
+            Some(count) => info!(peer = %self.peer, count, "session ended: {ended}"),
+            None => debug!(peer = %self.peer, "session ended: {ended}"),
         }
     }
 
     /// Takes events up until enough is to be written; what is left stays in the log.
-    fn take_events(&mut self) {
+    fn take_events(&mut self, now: Instant) {
         self.drain_backlog(OUTPUT_ENOUGH);
         let room = OUTPUT_ENOUGH.saturating_sub(self.connection.output().len());
         if room == 0 || self.backlog.is_some() || self.unread() == 0 {
@@ -272,7 +313,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let room = u64::try_from(room).unwrap_or(u64::MAX);
         match self.registry.events_since(self.position, room) {
             Some(unread) => self.send_each(&unread),
-            None => self.fell_behind(),
+            None => self.fell_behind(now),
         }
     }
 
@@ -289,10 +330,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             };
             match self.pace.judge(now, standing) {
                 Verdict::Go => return,
-                Verdict::Close => return self.fell_behind(),
+                Verdict::Close => return self.fell_behind(now),
                 Verdict::Merge => match self.registry.events_since(self.position, u64::MAX) {
                     Some(unread) => self.absorb(&unread),
-                    None => return self.fell_behind(),
+                    None => return self.fell_behind(now),
                 },
             }
         }
@@ -315,7 +356,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Sends all events, however much is unwritten: an answer is to follow them.
     fn send_all(&mut self, events: Option<Unread>, now: Instant) {
         let Some(unread) = events else {
-            return self.fell_behind();
+            return self.fell_behind(now);
         };
         let bytes = unread.end.bytes - self.position.bytes;
         if self.backlog.is_some() || self.pace.is_slow(now, bytes, self.socket.blocked) {
@@ -348,16 +389,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
     }
 
-    fn fell_behind(&mut self) {
-        info!(peer = %self.peer, "session closed: it does not read fast enough");
+    fn fell_behind(&mut self, now: Instant) {
+        if let Some(count) = self.admission.tell(self.peer.ip(), "slow", now) {
+            info!(peer = %self.peer, count, "session closed: it does not read fast enough");
+        }
         self.backlog = None;
         self.patience = FAREWELL_TOO_SLOW;
         self.connection.close(close::TRY_AGAIN, "too slow");
     }
 
     /// Tells whether no further request is taken for now.
-    fn is_congested(&self) -> bool {
-        self.writes.len() >= REQUESTS_IN_FLIGHT || self.connection.output().len() >= OUTPUT_MAX
+    fn is_congested(&self, now: Instant) -> bool {
+        self.writes.len() >= self.admission.limits.requests_in_flight
+            || self.connection.output().len() >= OUTPUT_MAX
+            || self.next_request_due(now).is_some()
+    }
+
+    /// Returns until when no request is taken because there were too many.
+    fn next_request_due(&self, now: Instant) -> Option<Instant> {
+        self.rate.as_ref().and_then(|rate| rate.due(now))
     }
 
     fn deadline(&self) -> tokio::time::Instant {
@@ -365,6 +415,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             self.connection.poll_timeout(),
             self.rejecting,
             self.pace.due(),
+            self.next_request_due(now()),
         ];
         // Something is always due except after the end, where the loop has been left.
         let earliest = due.into_iter().flatten().min();

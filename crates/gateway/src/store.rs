@@ -7,13 +7,17 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use hearthgate_protocol::beacon::is_valid_uuid;
-use hearthgate_protocol::crypto::{DeviceKey, KeyError};
+use hearthgate_protocol::crypto::{ApiKey, DeviceKey};
 use hearthgate_protocol::variants::KeyForm;
 
+use crate::tls::{self, TlsError, TlsIdentity};
 use crate::values::ValueStore;
 
 const UUID_FILE: &str = "gateway-uuid";
 const KEY_FILE: &str = "key";
+const API_KEY_FILE: &str = "openapi-key";
+const CERTIFICATE_FILE: &str = "tls.crt";
+const TLS_KEY_FILE: &str = "tls.key";
 const LOCK_FILE: &str = "lock";
 /// What keys that we make consist of; none of these is hard to type or to quote.
 const KEY_ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -140,29 +144,82 @@ impl StateFolder {
     /// # Errors
     /// Where the file cannot be read or written or holds no key.
     pub fn key(&self, form: KeyForm) -> Result<(DeviceKey, bool), StoreError> {
-        let path = self.key_path();
-        match fs::read(&path) {
-            Ok(content) => {
-                let problem = |error: KeyError| StoreError::Content {
-                    path: path.clone(),
-                    problem: error.to_string(),
-                };
-                Ok((
-                    DeviceKey::parse_file(&content, form).map_err(problem)?,
-                    false,
-                ))
+        let make = || new_key_text(form);
+        let parse = |text: &[u8]| DeviceKey::parse_file(text, form);
+        kept_key(&self.key_path(), make, parse)
+    }
+
+    /// Returns where the API key of the older dialect is, or would be.
+    pub fn api_key_path(&self) -> PathBuf {
+        self.path.join(API_KEY_FILE)
+    }
+
+    /// Does the same as [`StateFolder::key`] for the API key of the older dialect.
+    ///
+    /// # Errors
+    /// As [`StateFolder::key`].
+    pub fn api_key(&self) -> Result<(ApiKey, bool), StoreError> {
+        let make = || Ok(new_key_text(KeyForm::Ascii)? + &new_key_text(KeyForm::Ascii)?);
+        kept_key(&self.api_key_path(), make, ApiKey::parse_file)
+    }
+
+    /// Returns where the self-made certificate is, or would be.
+    pub fn certificate_path(&self) -> PathBuf {
+        self.path.join(CERTIFICATE_FILE)
+    }
+
+    /// Returns the self-made certificate; makes it and its key, readable by their owner alone, where there
+    /// is none. Tells whether it was made.
+    ///
+    /// # Errors
+    /// Where a file cannot be read or written or holds something else. A certificate is never made anew
+    /// over one that was there: clients have pinned it.
+    pub fn tls(&self) -> Result<(TlsIdentity, bool), StoreError> {
+        let (certificate, key) = (self.certificate_path(), self.path.join(TLS_KEY_FILE));
+        let content = |path: &Path| {
+            let path = path.to_owned();
+            move |error: TlsError| StoreError::Content {
+                path,
+                problem: error.to_string(),
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let text = new_key_text(form)?;
-                write_new(&path, &format!("{text}\n"))?;
-                let problem = |error: KeyError| StoreError::Content {
-                    path: path.clone(),
-                    problem: error.to_string(),
-                };
-                Ok((DeviceKey::parse(&text, form).map_err(problem)?, true))
+        };
+        let made = !certificate.exists();
+        if made {
+            let (certificate_pem, key_pem) = tls::make().map_err(content(&certificate))?;
+            // A key without its certificate is left from a process that was killed in between.
+            match fs::remove_file(&key) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(access("remove", &key)(error));
+                }
+                _ => {}
             }
-            Err(source) => Err(access("read", &path)(source)),
+            write_new(&key, &key_pem)?;
+            write_new(&certificate, &certificate_pem)?;
         }
+        let identity =
+            TlsIdentity::from_files(&certificate, &key).map_err(content(&certificate))?;
+        Ok((identity, made))
+    }
+}
+
+/// Returns the key in a file, or makes one there; tells whether it was made.
+fn kept_key<K, E: ToString>(
+    path: &Path,
+    make: impl FnOnce() -> Result<String, StoreError>,
+    parse: impl Fn(&[u8]) -> Result<K, E>,
+) -> Result<(K, bool), StoreError> {
+    let problem = |error: E| StoreError::Content {
+        path: path.to_owned(),
+        problem: error.to_string(),
+    };
+    match fs::read(path) {
+        Ok(content) => Ok((parse(&content).map_err(problem)?, false)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let text = make()?;
+            write_new(path, &format!("{text}\n"))?;
+            Ok((parse(text.as_bytes()).map_err(problem)?, true))
+        }
+        Err(source) => Err(access("read", path)(source)),
     }
 }
 
@@ -309,6 +366,35 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn certificate_and_api_key_are_made_once_kept_and_readable_by_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        let folder = StateFolder::open(root.path(), Some("a")).unwrap();
+        let (first, made) = folder.tls().unwrap();
+        assert!(made);
+        let (again, made) = folder.tls().unwrap();
+        assert!(!made && again.fingerprint() == first.fingerprint());
+        let (key, made) = folder.api_key().unwrap();
+        assert!(made);
+        assert_eq!(folder.api_key().unwrap(), (key, false));
+        for name in ["tls.crt", "tls.key", "openapi-key"] {
+            let mode = fs::metadata(folder.path.join(name)).unwrap().permissions();
+            assert_eq!(mode.mode() & 0o777, 0o600, "{name}");
+        }
+        // What is there is never replaced.
+        fs::write(folder.path.join("tls.key"), "garbage").unwrap();
+        let error = folder.tls().unwrap_err().to_string();
+        assert!(error.contains("tls.key holds no private key"), "{error}");
+        assert!(error.contains("nothing was changed"), "{error}");
+        fs::write(folder.certificate_path(), "garbage").unwrap();
+        assert!(folder.tls().is_err());
+        // Half a pair is.
+        fs::remove_file(folder.certificate_path()).unwrap();
+        assert!(folder.tls().unwrap().1);
     }
 
     #[test]

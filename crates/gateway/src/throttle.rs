@@ -11,6 +11,9 @@ use hearthgate_protocol::limits::{
 /// Addresses that are remembered; where there are more, the one that failed longest ago is forgotten.
 const ADDRESSES_MAX: usize = 4096;
 
+/// The time between two lines in the log about one address.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Failures that are answered at once.
 const FREE: usize = THROTTLE_FREE_FAILURES as usize;
 
@@ -41,6 +44,12 @@ impl Failures {
             unreported: 0,
             reported: None,
         }
+    }
+
+    /// Tells whether the log was told nothing for a minute.
+    fn may_report(&self, now: Instant) -> bool {
+        self.reported
+            .is_none_or(|told| now.saturating_duration_since(told) >= REPORT_INTERVAL)
     }
 
     /// Counts one more and returns its delay.
@@ -84,9 +93,7 @@ impl Throttle {
             .or_insert_with(|| Failures::new(now));
         let delay = failures.count(now);
         failures.unreported += 1;
-        let due = failures
-            .reported
-            .is_none_or(|told| now.saturating_duration_since(told) >= Duration::from_secs(60));
+        let due = failures.may_report(now);
         let report = due.then(|| std::mem::take(&mut failures.unreported));
         if due {
             failures.reported = Some(now);
@@ -94,9 +101,28 @@ impl Throttle {
         Verdict { delay, report }
     }
 
-    /// Takes note of a successful handshake, which clears the address.
+    /// Takes note of a successful handshake, which clears the address. What the log was told, and was not
+    /// told yet, stays: behind one address there may be several clients.
     pub fn succeeded(&mut self, address: IpAddr) {
-        self.addresses.remove(&address);
+        if let Some(failures) = self.addresses.get_mut(&address) {
+            failures.beyond = 0;
+            failures.free.clear();
+        }
+    }
+
+    /// Returns the addresses of which the log has not been told all for a minute, and how many failures
+    /// each has had since. To be asked now and then: nobody may fail again.
+    pub fn overdue(&mut self, now: Instant) -> Vec<(IpAddr, u32)> {
+        let past = |then: Instant| now.saturating_duration_since(then) > THROTTLE_WINDOW;
+        let mut told = Vec::new();
+        self.addresses.retain(|address, failures| {
+            if failures.may_report(now) && failures.unreported > 0 {
+                told.push((*address, std::mem::take(&mut failures.unreported)));
+                failures.reported = Some(now);
+            }
+            !past(failures.last) || failures.reported.is_some_and(|told| !past(told))
+        });
+        told
     }
 
     fn forget_oldest(&mut self) {
@@ -181,6 +207,34 @@ mod tests {
             throttle.failed(HOST, now + Duration::from_secs(60)).report,
             Some(3)
         );
+    }
+
+    #[test]
+    fn who_fails_no_more_is_told_of_after_a_minute_and_then_forgotten() {
+        let mut throttle = Throttle::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        for _ in 0..500 {
+            throttle.failed(HOST, start);
+        }
+        assert_eq!(throttle.overdue(at(59)), []);
+        assert_eq!(throttle.overdue(at(60)), [(HOST, 499)]);
+        assert_eq!(throttle.overdue(at(61)), []);
+        assert!(!throttle.addresses.is_empty());
+        assert_eq!(throttle.overdue(at(121)), []);
+        assert!(throttle.addresses.is_empty());
+    }
+
+    #[test]
+    fn a_success_between_failures_makes_no_further_line() {
+        let mut throttle = Throttle::default();
+        let now = Instant::now();
+        assert_eq!(throttle.failed(HOST, now).report, Some(1));
+        for _ in 0..10 {
+            throttle.succeeded(HOST);
+            assert_eq!(throttle.failed(HOST, now).report, None);
+        }
+        assert_eq!(throttle.overdue(now + REPORT_INTERVAL), [(HOST, 10)]);
     }
 
     #[test]

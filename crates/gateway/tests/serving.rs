@@ -140,6 +140,7 @@ async fn a_session_over_the_limit_of_its_address_gets_1013() {
     options.limits = SessionLimits {
         total: 10,
         per_address: 2,
+        ..SessionLimits::default()
     };
     let gateway = serve_lamp(options).await;
     let mut first = gateway.connect().await;

@@ -83,13 +83,11 @@ pub(crate) fn message(mapping: &Mapping, context: &DiscoveryContext) -> Json {
             component(mapping.points(), entity, &context.topics),
         );
     }
-    // The payloads are Home Assistant's defaults. It was seen to lose one of them, once in thousands of
-    // entities, and the entity with it: what is said is not lost.
     let availability: Vec<Json> = context
         .topics
         .availability
         .iter()
-        .map(|topic| json!({"topic": topic, "payload_available": "online", "payload_not_available": "offline"}))
+        .map(|topic| json!({"topic": topic}))
         .collect();
     json!({
         "device": device,

@@ -16,6 +16,8 @@
 //! name = "garage"
 //! key_file = "garage.key"     # beside this file
 //! address = "192.0.2.10:8433" # HOST[:PORT]
+//! fingerprint = "AB:CD:..."   # of its certificate: it speaks TLS; or ca = "ca.pem", or tls = true
+//! dialect = "2023"            # of before 2024: its key is an OPENAPI_KEY; token_port = 443
 //! grace = "1m"                # away for longer: unavailable; 30s where it is left out
 //! wire = "binary"             # and padding, key_form, proof, proof_over, path
 //! ```
@@ -27,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use toml_edit::{ArrayOfTables, Document, DocumentMut, Item, Table};
 
-pub use record::{KeyText, KnownGateway};
+pub use record::{KnownGateway, key_file_name};
 
 use crate::file::{self, FileError, Problem};
 
@@ -131,10 +133,10 @@ impl Directory {
             gateways
                 .iter()
                 .map(|gateway| {
-                    gateway.check().map_err(FileError::Refused)?;
                     let tables = tables(document);
                     let position = known.iter().position(|it| it.uuid == gateway.uuid);
                     let Some(position) = position else {
+                        gateway.check().map_err(FileError::Refused)?;
                         let mut table = Table::new();
                         gateway.write(&mut table);
                         if !tables.is_empty() {
@@ -150,6 +152,8 @@ impl Directory {
                         return Ok(Added::Same);
                     };
                     let after = over(before, gateway);
+                    // What is a key depends on what is known: dialect and form.
+                    after.check().map_err(FileError::Refused)?;
                     if *before == after {
                         return Ok(Added::Same);
                     }
@@ -364,6 +368,18 @@ fn over(known: &KnownGateway, given: &KnownGateway) -> KnownGateway {
         key,
         key_file,
         address: given.address.or(known.address.clone()),
+        tls: given.tls.or(known.tls),
+        fingerprint: match given.ca {
+            // One takes the place of the other, as keys do.
+            Some(_) => None,
+            None => given.fingerprint.or(known.fingerprint),
+        },
+        ca: match given.fingerprint {
+            Some(_) => None,
+            None => given.ca.or(known.ca.clone()),
+        },
+        dialect: given.dialect.or(known.dialect),
+        token_port: given.token_port.or(known.token_port),
         grace: given.grace.or(known.grace),
         wire: given.wire.or(known.wire),
         padding: given.padding.or(known.padding),

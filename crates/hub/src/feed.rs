@@ -116,6 +116,15 @@ impl HubFeed {
         std::future::poll_fn(|context| self.poll_next(context)).await
     }
 
+    /// Returns how many items wait to be read, a snapshot aside.
+    pub fn waiting(&self) -> usize {
+        let state = self.board.state.lock();
+        state
+            .queues
+            .get(&self.key)
+            .map_or(0, |queue| queue.items.len())
+    }
+
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<HubItem>> {
         if let Some(item) = self.first.pop_front() {
             return Poll::Ready(Some(item));

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use hearthgate_client::{Client, Discovery, Endpoint, FeedItem, KeepOptions, Target};
+use hearthgate_client::{Client, Discovery, Endpoint, FeedItem, KeepOptions, Target, Trust};
 use hearthgate_protocol::beacon::is_valid_uuid;
-use hearthgate_protocol::crypto::DeviceKey;
+use hearthgate_protocol::crypto::Credential;
 use hearthgate_protocol::variants::{Variants, Wire};
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -31,8 +31,12 @@ const SECTION: &str = "addresses";
 pub struct AddressSpec {
     /// Where it is.
     pub endpoint: Endpoint,
-    /// The device key.
-    pub key: DeviceKey,
+    /// The device key, or the API key of the older dialect.
+    pub key: Credential,
+    /// Which certificate is its own, where it speaks TLS.
+    pub trust: Trust,
+    /// The port of the older dialect's token endpoint.
+    pub token_port: u16,
     /// The wire encoding; detected where there is none.
     pub wire: Option<Wire>,
     /// Open choices of the protocol (section 10).
@@ -170,6 +174,8 @@ pub(crate) async fn run(
 ) {
     let address = spec.endpoint.to_string();
     let target = Target {
+        trust: spec.trust.clone(),
+        token_port: spec.token_port,
         wire: spec.wire,
         variants: spec.variants,
         ..Target::fixed(spec.endpoint.clone(), spec.key.clone())
@@ -217,6 +223,8 @@ pub(crate) async fn run(
 /// Makes a gateway of an address, once it is known who is there.
 pub(crate) fn named(spec: AddressSpec, id: GatewayId) -> GatewaySpec {
     GatewaySpec {
+        trust: spec.trust,
+        token_port: spec.token_port,
         wire: spec.wire,
         variants: spec.variants,
         ..GatewaySpec::fixed(id, spec.endpoint, spec.key)

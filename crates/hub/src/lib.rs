@@ -17,7 +17,8 @@
 //! ```
 //!
 //! Connections are kept by [`hearthgate_client::Client::keep`]. Nobody here waits for a subscriber: one
-//! who reads too slowly is told how much was dropped, and gets the whole snapshot again.
+//! who reads too slowly is told how much was dropped, and gets the whole snapshot again. [`HistorySource`]
+//! is how an outlet that keeps history gives it to one that shows it.
 //!
 //! # Example
 //! Looks after all gateways of the user's file and prints what happens:
@@ -52,10 +53,17 @@ mod supervisor;
 
 mod feed;
 
-pub use directory::{Added, Directory, KeyText, KnownGateway};
+mod history;
+
+pub use directory::{Added, Directory, KnownGateway, key_file_name};
 pub use feed::{GatewayInfo, HUB_BACKLOG_BYTES, HUB_BACKLOG_ITEMS, HubFeed, HubItem, Link};
 pub use file::FileError;
 pub use grace::{DEFAULT_GRACE, Grace, LONGEST_GRACE};
+pub use hearthgate_protocol::crypto::KeyText;
+pub use history::{
+    Bucket, Change, HISTORY_LIMIT_MAX, HistoryError, HistoryFuture, HistoryQuery, HistorySource,
+    HistoryStatus, Points, Resolution, Series, Step, Subject,
+};
 pub use identify::{AddressSpec, Identities};
 pub use identity::{DeviceRef, GatewayId};
 pub use names::{Named, Names};

@@ -11,8 +11,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use hearthgate_client::{Client, ClientError, Discovery, DiscoveryOptions, Endpoint};
-use hearthgate_protocol::crypto::DeviceKey;
+use hearthgate_client::{
+    Client, ClientError, Dial, Discovery, DiscoveryOptions, Endpoint, Feed, KeepOptions, Sighting,
+    Target, Trust,
+};
+use hearthgate_protocol::crypto::Credential;
+use hearthgate_protocol::limits::TOKEN_PORT;
 use hearthgate_protocol::model::{Device, Home, Reading};
 use hearthgate_protocol::variants::{Variants, Wire};
 use hearthgate_protocol::wire::DeviceWrite;
@@ -41,10 +45,16 @@ pub struct GatewaySpec {
     pub name: String,
     /// Where it is; found by its advertisements where there is none.
     pub fixed: Option<Endpoint>,
-    /// The device key; without one there is no connection.
-    pub key: Option<DeviceKey>,
+    /// The device key, or the API key of the older dialect; without one there is no connection.
+    pub key: Option<Credential>,
     /// Why there is no key.
     pub problem: Option<String>,
+    /// Whether it speaks TLS, where it is found by its advertisements.
+    pub secure: bool,
+    /// Which certificate is its own, where it speaks TLS.
+    pub trust: Trust,
+    /// The port of the older dialect's token endpoint.
+    pub token_port: u16,
     /// The wire encoding; detected where there is none.
     pub wire: Option<Wire>,
     /// Open choices of the protocol (section 10).
@@ -90,9 +100,20 @@ pub(crate) struct Inner {
     board: Arc<Board>,
     names: Names,
     discovery: Option<Arc<Discovery>>,
+    connect: Connect,
     /// How many gateways are known by their address alone.
     unidentified: watch::Sender<usize>,
     members: Mutex<HashMap<GatewayId, Entry>>,
+}
+
+/// How kept clients are made: over TCP, or over what a test has instead.
+#[derive(Clone)]
+struct Connect(Arc<dyn Fn(watch::Receiver<Target>, KeepOptions) -> (Client, Feed) + Send + Sync>);
+
+impl std::fmt::Debug for Connect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connect")
+    }
 }
 
 #[derive(Debug)]
@@ -107,14 +128,17 @@ struct Entry {
 
 impl GatewaySpec {
     /// Makes one of defaults, at a known address.
-    pub fn fixed(id: impl Into<GatewayId>, endpoint: Endpoint, key: DeviceKey) -> Self {
+    pub fn fixed(id: impl Into<GatewayId>, endpoint: Endpoint, key: impl Into<Credential>) -> Self {
         let id = id.into();
         Self {
             name: id.to_string(),
             id,
+            secure: endpoint.is_secure(),
             fixed: Some(endpoint),
-            key: Some(key),
+            key: Some(key.into()),
             problem: None,
+            trust: Trust::default(),
+            token_port: TOKEN_PORT,
             wire: None,
             variants: Variants::default(),
             path: None,
@@ -125,7 +149,7 @@ impl GatewaySpec {
     /// Makes one of a known gateway; reads its key file if it has one. Where that fails, there is no
     /// key and a problem.
     pub fn of(known: &KnownGateway) -> Self {
-        let (key, problem) = match known.device_key(None) {
+        let (key, problem) = match known.credential(None, None) {
             Ok(Some(key)) => (Some(key), None),
             Ok(None) => (
                 None,
@@ -142,6 +166,9 @@ impl GatewaySpec {
             fixed: known.endpoint(),
             key,
             problem,
+            secure: known.is_secure(),
+            trust: known.trust(),
+            token_port: known.token_port.unwrap_or(TOKEN_PORT),
             wire: known.wire,
             variants: known.variants(),
             path: known.path.clone(),
@@ -164,6 +191,16 @@ impl Hub {
     /// Starts without a gateway; has to be called within a runtime. Where nothing can be heard, the log
     /// says so, and gateways with a fixed address work nevertheless.
     pub fn start(options: HubOptions) -> Self {
+        Self::start_over(options, Connect(Arc::new(Client::keep)))
+    }
+
+    /// The same over streams that come from elsewhere, as tests and tunnels have them.
+    pub fn start_with<D: Dial + Clone + Sync>(options: HubOptions, dial: D) -> Self {
+        let keep = move |targets, options| Client::keep_with(dial.clone(), targets, options);
+        Self::start_over(options, Connect(Arc::new(keep)))
+    }
+
+    fn start_over(options: HubOptions, connect: Connect) -> Self {
         let discovery = options.discovery.and_then(|options| {
             Discovery::start(&options)
                 .inspect_err(|error| tracing::warn!("gateways cannot be found: {error}"))
@@ -175,6 +212,7 @@ impl Hub {
                 board: Arc::default(),
                 names: options.names,
                 discovery,
+                connect,
                 unidentified: watch::Sender::new(0),
                 members: Mutex::default(),
             }),
@@ -237,6 +275,18 @@ impl Hub {
     /// Returns all gateways, in the order in which they became known.
     pub fn gateways(&self) -> Vec<GatewayInfo> {
         self.inner.board.gateways()
+    }
+
+    /// Returns what was heard of all gateways that advertise themselves, known or not.
+    pub fn heard(&self) -> Vec<Sighting> {
+        let discovery = self.inner.discovery.as_ref();
+        discovery.map_or_else(Vec::new, |discovery| discovery.sightings())
+    }
+
+    /// Tells whether a gateway comes from the file that is followed.
+    pub fn is_from_file(&self, gateway: &GatewayId) -> bool {
+        let members = self.inner.members.lock();
+        members.get(gateway).is_some_and(|entry| entry.from_file)
     }
 
     /// Returns a device as the feed has it.
@@ -359,6 +409,7 @@ impl Inner {
             specs: receiver,
             board: Arc::clone(&self.board),
             names: self.names.clone(),
+            connect: self.connect.clone(),
             following: self
                 .discovery
                 .as_ref()

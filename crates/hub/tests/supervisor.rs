@@ -200,6 +200,7 @@ async fn a_gateway_is_found_and_followed_by_its_advertisements() {
     let hub = Hub::start(HubOptions {
         discovery: Some(DiscoveryOptions {
             listen: vec![target],
+            interfaces: Vec::new(),
         }),
         ..HubOptions::default()
     });

@@ -41,6 +41,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(4);
 const LOOK: Duration = Duration::from_secs(10);
 /// How long another hub has to say that it is alive.
 const RIVAL: Duration = Duration::from_millis(1200);
+/// How often a hub may lose its place to another one with the same client id before it gives way.
+const PUSHED_OUT: u32 = 3;
 /// The most things that are done later; one more is done at once.
 const LATER_MAX: usize = 4096;
 
@@ -191,6 +193,8 @@ struct Bridge {
     told_down: bool,
     /// Whether everything was said once in this run.
     was_ready: bool,
+    /// How often a hub with the same client id was there and the connection ended before everything was said.
+    pushed_out: u32,
     /// Bounded by `commands::WRITES_MAX`.
     writes: JoinSet<Written>,
     unidentified: watch::Receiver<usize>,
@@ -237,6 +241,7 @@ impl Bridge {
             wait: FIRST_WAIT,
             told_down: false,
             was_ready: false,
+            pushed_out: 0,
             writes: JoinSet::new(),
         }
     }
@@ -359,6 +364,7 @@ impl Bridge {
     fn become_ready(&mut self) {
         self.stage = Stage::Ready;
         self.was_ready = true;
+        self.pushed_out = 0;
         self.wait = FIRST_WAIT;
         let mut no_more = vec![self.topics.everything(), self.topics.discovery_filter()];
         for (_, topics) in &self.earlier {
@@ -370,7 +376,8 @@ impl Bridge {
         self.order(Order::Subscribe(self.topics.subscriptions()));
         self.leftovers.complete();
         self.take_announced();
-        // What came meanwhile waits in the order in which it came, not in which it is to be said.
+        // What was queued meanwhile is part of everything, and would go before what it names. What was to be
+        // cleared is among the leftovers.
         self.outbox.forget();
         self.say_everything();
         self.sweep();

@@ -41,6 +41,9 @@ pub(crate) enum Order {
     Publish(Publish),
     /// Listen to these.
     Subscribe(Vec<String>),
+    /// Listen to these, at most once: of what is to be acknowledged, brokers hold only so many messages for
+    /// us (Mosquitto 1000) and drop the rest of what they keep without a word.
+    Look(Vec<String>),
     /// Listen to these no more.
     Unsubscribe(Vec<String>),
     /// Say goodbye, once all orders before are carried out.
@@ -366,6 +369,20 @@ impl Client {
             }
             (Self::Three(client), Order::Subscribe(filters)) => {
                 let filter = |path| rumqttc::SubscribeFilter::new(path, rumqttc::QoS::AtLeastOnce);
+                client
+                    .subscribe_many(filters.into_iter().map(filter))
+                    .await
+                    .is_ok()
+            }
+            (Self::Five(client), Order::Look(filters)) => {
+                let filter = |path| five::v5::Filter::new(path, five::QoS::AtMostOnce);
+                client
+                    .subscribe_many(filters.into_iter().map(filter))
+                    .await
+                    .is_ok()
+            }
+            (Self::Three(client), Order::Look(filters)) => {
+                let filter = |path| rumqttc::SubscribeFilter::new(path, rumqttc::QoS::AtMostOnce);
                 client
                     .subscribe_many(filters.into_iter().map(filter))
                     .await

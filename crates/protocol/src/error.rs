@@ -128,4 +128,7 @@ pub enum HandshakeFailure {
     /// The other side closed after our proof.
     #[error("it closed the connection after our proof")]
     Closed,
+    /// A key or token of the older dialect is wrong, or has expired (section 8).
+    #[error("a wrong or expired {0}")]
+    Claim(&'static str),
 }

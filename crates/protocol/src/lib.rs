@@ -6,6 +6,7 @@
 //!   websocket   upgrade, frames, masks                upgrade, frames, masks
 //!   crypto      wire encoding, AES, padding           padding, AES, wire encoding
 //!   handshake   ExpectAuth / ExpectAuthRequired, ExpectAuthOk: the two nonces become the session key
+//!   token       the older dialect (section 8): an access token instead of the two lines above
 //!   wire        JSON -> Request | Reply | Event       Request | Reply | Event -> JSON
 //!                      v                                          |
 //!   model       Home::apply(change) on either side     checks of writes, scaling
@@ -62,6 +63,7 @@
 pub mod websocket;
 pub mod crypto;
 pub mod handshake;
+pub mod token;
 pub mod wire;
 pub mod model;
 pub mod connection;

@@ -68,5 +68,14 @@ pub const THROTTLE_WINDOW: Duration = Duration::from_secs(60);
 pub const THROTTLE_FIRST_DELAY: Duration = Duration::from_millis(500);
 /// The longest delay of the answer to a failed handshake (section 4).
 pub const THROTTLE_MAX_DELAY: Duration = Duration::from_secs(30);
+/// The port of a gateway's token endpoint where none is given (section 8).
+pub const TOKEN_PORT: u16 = 443;
+/// The largest answer of a token endpoint that a client takes, HTTP head included.
+pub const TOKEN_ANSWER_MAX: usize = 64 * 1024;
+/// The time for which our gateway's access tokens hold (section 8).
+pub const TOKEN_LIFETIME: Duration = Duration::from_secs(2 * 60 * 60);
+/// Pairs of tokens that our gateway remembers; where there are more, the oldest is forgotten.
+pub const TOKENS_MAX: usize = 256;
+
 /// Sessions in all, and by default of one address (section 4).
 pub const SESSIONS_MAX: usize = 4096;

@@ -63,6 +63,17 @@ choices! {
 }
 
 choices! {
+    /// Which protocol is spoken (section 8).
+    Dialect, "dialect" {
+        /// That of these pages, with a device key and the handshake of section 4.
+        #[default]
+        Current = "2024",
+        /// That of before 2024: TLS, an access token, JSON in text messages.
+        Older = "2023",
+    }
+}
+
+choices! {
     /// What fills the last block (section 10).
     Padding, "padding" {
         /// PKCS#7, the vendor's habit everywhere.
@@ -135,6 +146,7 @@ mod tests {
             }
             assert!("nonsense".parse::<T>().is_err());
         }
+        check(Dialect::ALL);
         check(Wire::ALL);
         check(Padding::ALL);
         check(KeyForm::ALL);

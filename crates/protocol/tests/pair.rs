@@ -91,7 +91,7 @@ fn another_key_or_variant_is_a_failed_authentication_of_both() {
         let ended = ended_client(&pair).unwrap();
         assert!(matches!(ended, Ended::Authentication { .. }), "{ended:?}");
     };
-    check(|client| client.key = DeviceKey::from_bytes([1; 16]));
+    check(|client| client.access = DeviceKey::from_bytes([1; 16]).into());
     check(|client| client.variants.proof = Proof::Sha256);
     check(|client| client.variants.proof_over = ProofOver::Base64);
     check(|client| client.wire = Some(Wire::Base64));

@@ -11,15 +11,19 @@
     reason = "a test: helpers may fail, and virtual time starts somewhere"
 )]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hearthgate_protocol::beacon::{Beacon, BeaconFrame, is_valid_uuid};
-use hearthgate_protocol::connection::{ClientConfig, ClientEvent, GatewayConfig, GatewayEvent};
-use hearthgate_protocol::crypto::DeviceKey;
+use hearthgate_protocol::connection::{
+    ClientConfig, ClientEvent, GatewayConfig, GatewayConnection, GatewayEvent,
+};
+use hearthgate_protocol::crypto::{ApiKey, DeviceKey, Nonce};
 use hearthgate_protocol::model::{
-    DataPoint, IntegerSpec, Reading, Schema, Value, check_write, compact,
+    DataPoint, IntegerSpec, Reading, Schema, Spec, Value, check_write, compact,
 };
 use hearthgate_protocol::pair::Pair;
+use hearthgate_protocol::token::TokenExchange;
 use hearthgate_protocol::variants::{KeyForm, Wire};
 use hearthgate_protocol::websocket::{Framer, Header, Item, Opcode};
 use hearthgate_protocol::wire::{
@@ -372,6 +376,19 @@ proptest! {
     }
 
     #[test]
+    fn flags_are_read_as_they_are_shown(
+        labels in prop::collection::vec("[a-z0-9 ,]{0,4}|bit[0-9]{1,2}|none", 0..6), flags in any::<i64>(),
+        few in 0i64..64,
+    ) {
+        let labels: Vec<Box<str>> = labels.into_iter().map(String::into_boxed_str).collect();
+        let spec = Spec::Bitmap { labels, bits: None };
+        for flags in [flags, few] {
+            let shown = spec.display(&Value::from(flags));
+            prop_assert_eq!(spec.parse_input(&shown), Ok(Value::from(flags)), "{}", shown);
+        }
+    }
+
+    #[test]
     fn scaling_is_exact_both_ways(number in any::<i64>(), scale in 0u32..=18) {
         let spec = IntegerSpec { scale, ..IntegerSpec::default() };
         let shown = spec.scaled(&Value::from(number)).unwrap();
@@ -489,6 +506,62 @@ proptest! {
             link.inject(now, &frame);
         }
         check_defined(&mut pair);
+    }
+
+    #[test]
+    fn a_token_endpoint_may_say_anything_in_any_pieces(
+        start in select(&[
+            "", "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3c\r\n",
+        ][..]),
+        json in any::<bool>(), rest in prop::collection::vec(any::<u8>(), 0..100),
+        cuts in prop::collection::vec(any::<Index>(), 0..5),
+    ) {
+        let mut bytes = start.as_bytes().to_vec();
+        if json {
+            bytes.extend_from_slice(br#"{"access_token":"a","refresh_token":"rrrrr","expires_in":60}"#);
+        }
+        bytes.extend_from_slice(&rest);
+        let whole = TokenExchange::default().handle(&bytes);
+        let mut exchange = TokenExchange::default();
+        let mut outcome = Ok(None);
+        for piece in pieces(&bytes, &cuts) {
+            outcome = exchange.handle(piece);
+            if outcome != Ok(None) {
+                break;
+            }
+        }
+        prop_assert_eq!(&whole, &outcome);
+        if outcome == Ok(None) {
+            let _ = exchange.handle_eof();
+        }
+    }
+
+    #[test]
+    fn a_gateway_of_2023_is_told_the_same_in_any_pieces(
+        head in select(&[
+            "GET /api/v1/token HTTP/1.1\r\nAuthorization: Bearer k\r\n\r\n",
+            "GET /api/v1/token/refresh HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\n", "\x16\x03\x01", "\x15",
+        ][..]),
+        rest in prop::collection::vec(any::<u8>(), 0..100),
+        cuts in prop::collection::vec(any::<Index>(), 0..5),
+    ) {
+        let mut bytes = head.as_bytes().to_vec();
+        bytes.extend_from_slice(&rest);
+        let now = Instant::now();
+        let told = |cut: &[&[u8]]| {
+            let key = ApiKey::parse("k").unwrap();
+            let config = Arc::new(GatewayConfig::new(key));
+            let mut gateway = GatewayConnection::new(config, Nonce::new([1; 16]), now);
+            for piece in cut {
+                gateway.handle_input(now, piece);
+                if let Some(event) = gateway.poll_event(now) {
+                    return Some(event);
+                }
+            }
+            None
+        };
+        prop_assert_eq!(told(&[&bytes]), told(&pieces(&bytes, &cuts)));
     }
 
     #[test]

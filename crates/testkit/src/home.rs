@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use hearthgate_client::{Client, ClientError, ClientOptions, Endpoint, Feed};
 use hearthgate_gateway::{BindError, Gateway, GatewayOptions};
-use hearthgate_protocol::crypto::DeviceKey;
+use hearthgate_protocol::crypto::{Credential, DeviceKey};
 use hearthgate_protocol::model::{Device, Home};
 use hearthgate_protocol::wire::write_result_statuses;
 use tokio::task::JoinHandle;
@@ -17,7 +17,8 @@ use crate::hand::{Hand, HandDriver};
 pub struct TestHome {
     /// Moves the devices.
     pub hand: Hand,
-    key: DeviceKey,
+    key: Credential,
+    secure: bool,
     address: SocketAddr,
     stop: CancellationToken,
     serving: JoinHandle<()>,
@@ -42,16 +43,17 @@ impl TestHome {
         devices: Vec<Device>,
         adjust: impl FnOnce(&mut GatewayOptions),
     ) -> Result<Self, BindError> {
-        let key = test_key();
         let (driver, hand) = HandDriver::new(devices);
-        let mut options = GatewayOptions::new("test-home", key.clone());
+        let mut options = GatewayOptions::new("test-home", test_key());
         adjust(&mut options);
+        let (key, secure) = (options.connection.key.clone(), options.tls.is_some());
         let gateway = Gateway::bind(listen, options, vec![Box::new(driver)]).await?;
         let (address, stop) = (gateway.local_addr(), gateway.stop_token());
         let serving = tokio::spawn(gateway.run());
         Ok(Self {
             hand,
             key,
+            secure,
             address,
             stop,
             serving,
@@ -67,7 +69,7 @@ impl TestHome {
     pub fn endpoint(&self) -> Endpoint {
         let host = self.address.ip().to_string();
         match Endpoint::new(&host, self.address.port()) {
-            Ok(endpoint) => endpoint,
+            Ok(endpoint) => endpoint.with_tls(self.secure),
             Err(error) => unreachable!("a bound address is an endpoint: {error}"),
         }
     }
@@ -81,6 +83,7 @@ impl TestHome {
         adjust: impl FnOnce(&mut ClientOptions),
     ) -> Result<(Client, Feed), ClientError> {
         let mut options = ClientOptions::new(self.endpoint(), self.key.clone());
+        options.token_port = self.address.port();
         adjust(&mut options);
         Client::connect(options).await
     }

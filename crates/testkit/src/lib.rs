@@ -4,13 +4,17 @@
 //! test -> Hand (changes in, commands out) -> HandDriver -> gateway ══ loopback ══> client -> mirror, feed -> test
 //! ```
 //!
-//! Tests with virtual time and without sockets use `hearthgate_protocol::pair` instead.
+//! Tests with virtual time have a [`Cable`] instead of a socket, which delays, cuts, stalls and loses what
+//! the test tells it to; both ends of a connection alone are in `hearthgate_protocol::pair`.
 
+mod cable;
+mod frames;
 mod hand;
 mod home;
 mod patience;
 mod random;
 
+pub use cable::{Cable, CableEnd, Lane};
 pub use hand::{Hand, HandDriver, Policy, Written};
 pub use home::{TestHome, snapshot, test_key};
 pub use patience::eventually;

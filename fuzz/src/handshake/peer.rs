@@ -41,8 +41,6 @@ pub(super) struct Outcome {
     pub(super) told: Vec<String>,
     /// The whole output.
     pub(super) said: Vec<u8>,
-    /// Whether there never was a WebSocket.
-    pub(super) refused_upgrade: bool,
 }
 
 enum End {
@@ -595,7 +593,6 @@ impl Run {
                 }
                 Told::Ended(ended) => {
                     self.timely(ended);
-                    self.outcome.refused_upgrade |= matches!(ended, Ended::Upgrade(_));
                     self.ended = Some(ended.clone());
                 }
                 Told::Gateway(_) | Told::Client(_) => {

@@ -2,24 +2,36 @@
 //! real protocol.
 
 use std::collections::HashMap;
+use std::fs::DirBuilder;
 use std::io::{IsTerminal, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Effects, Style};
 use hearthgate_client::{Client, ClientOptions, Endpoint, Feed, FeedItem};
+use hearthgate_diagnose::{KeyText, Options};
 use hearthgate_gateway::{DemoDriver, Gateway, GatewayOptions};
+use hearthgate_history::{History, HistoryOptions};
+use hearthgate_hub::{DeviceRef, GatewaySpec, Hub, HubOptions};
 use hearthgate_protocol::crypto::DeviceKey;
 use hearthgate_protocol::model::{Device, DeviceId, Home};
 use hearthgate_protocol::variants::KeyForm;
 use hearthgate_protocol::wire::{Event, EventKind};
+use hearthgate_web::GatewayAccess;
+use tokio_util::sync::CancellationToken;
 
 use super::gateway::Signals;
+use super::web::Page;
 use super::{ended, table};
 use crate::args::DemoArgs;
 use crate::exit::Failure;
 use crate::names::Names;
 use crate::{key, output};
 
+/// The uuid of the gateway.
+const UUID: &str = "hearthgate-demo";
 const BOLD: Style = Style::new().effects(Effects::BOLD);
 const DIM: Style = Style::new().effects(Effects::DIMMED);
 const FRESH: Style = AnsiColor::Green.on_default();
@@ -31,14 +43,24 @@ const FRESH_FOR: Duration = Duration::from_secs(2);
 
 /// Runs the command.
 pub(super) async fn run(args: DemoArgs) -> Result<(), Failure> {
+    if args
+        .web
+        .web
+        .is_some_and(|address| !address.ip().is_loopback())
+    {
+        return Err(Failure::usage(
+            "the page of the demonstration stays on loopback: give --web 127.0.0.1:PORT",
+        ));
+    }
     let seed = args.seed.unwrap_or(u64::from(std::process::id()));
     let mut signals = Signals::new()?;
     let key_text = throw_away_key()?;
     let device_key = DeviceKey::parse(&key_text, KeyForm::Ascii).map_err(Failure::local)?;
     let driver = DemoDriver::still(seed);
     let begin = driver.begin_token();
-    let names: Names = driver.names().into_iter().collect();
-    let options = GatewayOptions::new("hearthgate-demo", device_key.clone());
+    let known = driver.names();
+    let names: Names = known.iter().cloned().collect();
+    let options = GatewayOptions::new(UUID, device_key.clone());
     let listen = args.listen.to_string();
     let gateway = Gateway::bind(&listen, options, vec![Box::new(driver)]).await;
     let gateway = gateway.map_err(Failure::local)?;
@@ -47,11 +69,17 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), Failure> {
     let serving = tokio::spawn(gateway.run());
 
     let endpoint: Endpoint = format!("ws://{address}").parse().map_err(Failure::local)?;
-    let (client, mut feed) = Client::connect(ClientOptions::new(endpoint, device_key)).await?;
+    let options = ClientOptions::new(endpoint.clone(), device_key.clone());
+    let (client, mut feed) = Client::connect(options).await?;
     client.synced().await?;
+    let page = match args.web.no_web {
+        true => None,
+        false => Some(page(&args, endpoint, device_key, &key_text, &known).await?),
+    };
     // From here on every moment of the home is seen.
     begin.cancel();
-    let intro = intro(&key_text, &address.to_string(), seed);
+    let url = page.as_ref().map(|served| &*served.page.url);
+    let intro = intro(&key_text, &address.to_string(), seed, url);
     let show = async {
         if std::io::stdout().is_terminal() {
             live_table(&client, &mut feed, &names, &intro).await
@@ -64,10 +92,101 @@ pub(super) async fn run(args: DemoArgs) -> Result<(), Failure> {
         () = sleep(args.duration) => Ok(()),
         outcome = show => outcome,
     };
+    if let Some(served) = page {
+        served.stop().await;
+    }
     client.close().await;
     stop.cancel();
     serving.await.map_err(Failure::local)?;
     outcome
+}
+
+/// Serves the page of a hub that has this one gateway.
+async fn page(
+    args: &DemoArgs,
+    endpoint: Endpoint,
+    device_key: DeviceKey,
+    key_text: &str,
+    names: &[(String, String)],
+) -> Result<Served, Failure> {
+    let hub = Hub::start(HubOptions {
+        discovery: None,
+        ..HubOptions::default()
+    });
+    for (device, name) in names {
+        let device = DeviceRef::new(UUID, device.as_str());
+        hub.rename_device(&device, Some(name))?;
+    }
+    let access = GatewayAccess::default();
+    let key = KeyText::parse(key_text).map_err(Failure::local)?;
+    let target = hearthgate_diagnose::Target::Address(endpoint.clone());
+    access.give(UUID.into(), Options::new(target, key));
+    let mut spec = GatewaySpec::fixed(UUID, endpoint, device_key);
+    "Simulated home".clone_into(&mut spec.name);
+    hub.set(spec);
+    let history = Passing::start(&hub).await;
+    let folder = history.as_ref().map(|passing| passing.folder.as_path());
+    let mut options = args.web.options(folder)?;
+    options.access = access;
+    if let Some(passing) = &history {
+        options.history = Some(Arc::new(passing.history.clone()));
+    }
+    let page = Page::start(hub.clone(), options).await?;
+    Ok(Served { page, hub, history })
+}
+
+/// The page, and what it stands on.
+struct Served {
+    page: Page,
+    hub: Hub,
+    history: Option<Passing>,
+}
+
+impl Served {
+    async fn stop(self) {
+        self.page.stop().await;
+        if let Some(passing) = self.history {
+            passing.history.close().await;
+        }
+        self.hub.close().await;
+    }
+}
+
+/// History that is kept for as long as the demonstration lasts.
+struct Passing {
+    history: History,
+    folder: PathBuf,
+}
+
+impl Passing {
+    /// Keeps history in a folder of its own. Without one the demonstration goes on all the same.
+    async fn start(hub: &Hub) -> Option<Self> {
+        let name = format!("hearthgate-demo-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        let made = DirBuilder::new().mode(0o700).create(&folder);
+        let options = HistoryOptions::new(folder.join("history.db"));
+        let started = match made {
+            Ok(()) => History::start(hub, options, CancellationToken::new()).await,
+            Err(error) => {
+                tracing::warn!("no history is kept: {}: {error}", folder.display());
+                return None;
+            }
+        };
+        match started {
+            Ok(history) => Some(Self { history, folder }),
+            Err(error) => {
+                tracing::warn!("no history is kept: {error}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        // It lies among what is temporary; whoever cleans up there takes it.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
 }
 
 async fn sleep(duration: Option<Duration>) {
@@ -85,7 +204,7 @@ fn throw_away_key() -> Result<String, Failure> {
 }
 
 /// Says what is seen here, and how a second terminal can join.
-fn intro(key_text: &str, address: &str, seed: u64) -> Vec<String> {
+fn intro(key_text: &str, address: &str, seed: u64, page: Option<&str>) -> Vec<String> {
     let program = std::env::current_exe().map_or_else(
         |_| "hearthgate".to_owned(),
         |path| quoted(&path.to_string_lossy()),
@@ -96,15 +215,17 @@ fn intro(key_text: &str, address: &str, seed: u64) -> Vec<String> {
             key::VARIABLE
         )
     };
-    vec![
-        format!(
-            "A gateway serves a simulated home on ws://{address}, a client reads it over the encrypted protocol (seed {seed})."
-        ),
+    let mut lines = vec![format!(
+        "A gateway serves a simulated home on ws://{address}, a client reads it over the encrypted protocol (seed {seed})."
+    )];
+    lines.extend(page.map(|url| format!("Open it in a browser: {url}")));
+    lines.extend([
         "In a second terminal (the key is this run's own and worth nothing after it):".to_owned(),
         command("devices"),
         command("watch"),
         command("set kitchen-light switch_1=on"),
-    ]
+    ]);
+    lines
 }
 
 /// Quotes a word for a shell, where it needs that.

@@ -9,12 +9,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hearthgate_client::{Discovery, DiscoveryOptions, Sighting};
+use hearthgate_client::{Discovery, Sighting};
 use hearthgate_protocol::model::Timestamp;
 use serde::Serialize;
 
 use super::gateway::Signals;
-use crate::args::DiscoverArgs;
+use crate::args::{self, DiscoverArgs};
 use crate::exit::Failure;
 use crate::output;
 
@@ -36,10 +36,7 @@ struct Entry<'a> {
 /// Runs the command.
 pub(super) async fn run(args: DiscoverArgs) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    let mut options = DiscoveryOptions::default();
-    if !args.listen.is_empty() {
-        options.listen = args.listen;
-    }
+    let options = args::discovery(&args.listen, &args.interface);
     let discovery = Discovery::start(&options).map_err(Failure::local)?;
     let is_watched = io::stderr().is_terminal();
     if is_watched {

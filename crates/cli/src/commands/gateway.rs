@@ -1,20 +1,22 @@
 //! `hearthgate gateway`: serves devices until it is told to stop.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
 
+use hearthgate_driver_tuya_lan::{LanConfig, TuyaLan};
 use hearthgate_gateway::{
-    BindError, Driver, Gateway, GatewayOptions, SessionLimits, StateFolder, StoreError,
-    VirtualHome, default_state_root, default_targets,
+    BindError, Driver, Gateway, GatewayOptions, Replay, ReplayOptions, StartError, StateFolder,
+    StoreError, VirtualHome, default_state_root, default_targets,
 };
-use hearthgate_protocol::crypto::DeviceKey;
-use hearthgate_protocol::variants::{Variants, Wire};
+use hearthgate_protocol::crypto::Credential;
+use hearthgate_protocol::variants::{Dialect, Variants, Wire};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::args::{self, GatewayArgs};
 use crate::exit::Failure;
-use crate::{config, key, output};
+use crate::{config, key, output, tls};
 
 /// Runs the command.
 pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
@@ -30,13 +32,20 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
              add --allow-plain if that is meant, or listen on 127.0.0.1"
         )));
     }
-    if args.devices.is_empty() {
+    if args.devices.is_empty() && args.tuya_lan.is_empty() && args.replay.replay.is_none() {
         return Err(Failure::usage(
-            "no devices to serve: give --devices with device profiles, files or folders",
+            "no devices to serve: give --devices with device profiles, files or folders, --tuya-lan with a \
+             list of Wi-Fi devices, or --replay with a recording",
         ));
     }
-    let home = VirtualHome::load(&args.devices).map_err(Failure::usage)?;
-    let given_key = key::read(args.key_file.as_deref(), args.key_form.unwrap_or_default())?;
+    let home = match args.devices.as_slice() {
+        [] => None,
+        paths => Some(VirtualHome::load(paths).map_err(Failure::usage)?),
+    };
+    let lan = lan_devices(&args)?;
+    let replay = replay(&args)?;
+    let form = args.key_form.unwrap_or_default();
+    let given_key = key::read(args.key_file.as_deref(), args.tls.dialect(), form)?;
     let (identity, device_key) = identity(&args, given_key)?;
     let mut options = GatewayOptions::new(identity.uuid.clone(), device_key);
     options.connection.wire = wire;
@@ -47,10 +56,13 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
         proof_over: args.proof_over.unwrap_or_default(),
     };
     options.strict_step = args.strict_step;
-    let limits = SessionLimits::default();
-    options.limits = SessionLimits {
-        total: args.max_sessions.unwrap_or(limits.total),
-        per_address: args.max_sessions_per_address.unwrap_or(limits.per_address),
+    args.limits.apply(&mut options);
+    args.tls.apply(&mut options, identity.folder.as_ref())?;
+    let certificate = tls::shown(options.tls.as_ref());
+    let scheme = if options.tls.is_some() { "wss" } else { "ws" };
+    let spoken = match args.tls.dialect() {
+        Dialect::Current => format!("wire encoding {wire}"),
+        Dialect::Older => "dialect 2023".to_owned(),
     };
     if !args.no_advertise {
         options.beacon.targets = match args.advertise.as_slice() {
@@ -59,27 +71,49 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
         };
     }
     if check_only {
-        let devices = home.devices().len();
+        let devices = count(home.as_ref(), lan.as_ref(), replay.as_ref())?;
         return Ok(output::line(&format!(
-            "the configuration is right: {devices} devices"
+            "the configuration is right: {devices} devices{certificate}"
         ))?);
     }
-    let home = match &identity.folder {
-        Some(folder) => home.with_values(folder.open_values().map_err(refused)?),
-        None => home,
-    };
+    let mut drivers: Vec<Box<dyn Driver>> = Vec::new();
+    if let Some(home) = home {
+        drivers.push(Box::new(match &identity.folder {
+            Some(folder) => home.with_values(folder.open_values().map_err(refused)?),
+            None => home,
+        }));
+    }
+    if let Some(lan) = lan {
+        drivers.push(Box::new(TuyaLan::new(lan).map_err(Failure::local)?));
+    }
     let mut signals = Signals::new()?;
-    let gateway = Gateway::bind(&listen, options, vec![Box::new(home)]).await;
+    let begin = replay.as_ref().map(Replay::begin_token);
+    if let Some(replay) = replay {
+        let (events, time) = replay.extent();
+        info!("playing {events} events in {time:.1?} from the first session on");
+        drivers.push(Box::new(replay));
+    }
+    let gateway = Gateway::bind(&listen, options, drivers).await;
     let gateway = gateway.map_err(|error| match error {
         BindError::Listen { .. } => Failure::local(error),
-        BindError::Start(_) => Failure::usage(error),
+        BindError::Start(_) | BindError::NoTls => Failure::usage(error),
     })?;
     let address = gateway.local_addr();
+    if let Some(address) = gateway.token_addr() {
+        info!("giving out tokens on https://{address} too");
+    }
     info!(
-        "listening on ws://{address} (uuid {}, {} devices, wire encoding {wire})",
+        "listening on {scheme}://{address} (uuid {}, {} devices, {spoken}{certificate})",
         identity.uuid,
         gateway.registry().device_count(),
     );
+    let first_session = gateway.first_session();
+    if let Some(begin) = begin {
+        tokio::spawn(async move {
+            first_session.cancelled().await;
+            begin.cancel();
+        });
+    }
     let stop = gateway.stop_token();
     let serving = tokio::spawn(gateway.run());
     tokio::pin!(serving);
@@ -91,6 +125,66 @@ pub(super) async fn run(args: GatewayArgs) -> Result<(), Failure> {
     serving.await.map_err(Failure::local)
 }
 
+/// Reads the recording that is to be played, if there is one.
+fn replay(args: &GatewayArgs) -> Result<Option<Replay>, Failure> {
+    let Some(path) = &args.replay.replay else {
+        if args.replay.speed.is_some() || args.replay.repeat {
+            return Err(Failure::usage(
+                "speed and repeat are those of a recording: name it with --replay",
+            ));
+        }
+        return Ok(None);
+    };
+    let options = ReplayOptions {
+        speed: args.replay.speed.unwrap_or(1.0),
+        repeat: args.replay.repeat,
+    };
+    let replay = Replay::load(path, options).map_err(Failure::usage)?;
+    Ok(Some(replay))
+}
+
+/// Loads the Wi-Fi devices, if there are any.
+fn lan_devices(args: &GatewayArgs) -> Result<Option<LanConfig>, Failure> {
+    if args.tuya_lan.is_empty() {
+        return Ok(None);
+    }
+    let config = LanConfig::load(&args.tuya_lan).map_err(Failure::usage)?;
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    Ok(Some(config))
+}
+
+/// Counts the devices, none of which may be served twice.
+fn count(
+    home: Option<&VirtualHome>,
+    lan: Option<&LanConfig>,
+    replay: Option<&Replay>,
+) -> Result<usize, Failure> {
+    let served = |driver: &dyn Driver| -> Vec<_> {
+        let ids = driver.devices().into_iter().map(|it| it.id().clone());
+        ids.map(|id| (id, driver.name().to_owned())).collect()
+    };
+    let mut all = home.map(|home| served(home)).unwrap_or_default();
+    all.extend(replay.map(|replay| served(replay)).unwrap_or_default());
+    let wifi = lan.map_or(&[][..], |lan| lan.devices.as_slice());
+    all.extend(
+        wifi.iter()
+            .map(|it| (it.id.clone(), TuyaLan::NAME.to_owned())),
+    );
+    let mut seen = HashMap::with_capacity(all.len());
+    for (device, driver) in &all {
+        if let Some(first) = seen.insert(device, driver) {
+            return Err(Failure::usage(StartError::DoubleDevice {
+                device: device.clone(),
+                first: first.clone(),
+                second: driver.clone(),
+            }));
+        }
+    }
+    Ok(all.len())
+}
+
 /// Who the gateway is, and the lock that keeps others from being it.
 struct Identity {
     uuid: String,
@@ -100,13 +194,12 @@ struct Identity {
 
 fn identity(
     args: &GatewayArgs,
-    given_key: Option<DeviceKey>,
-) -> Result<(Identity, DeviceKey), Failure> {
-    let form = args.key_form.unwrap_or_default();
+    given_key: Option<Credential>,
+) -> Result<(Identity, Credential), Failure> {
     if args.state.as_deref() == Some(Path::new("none")) {
         let device_key = given_key.ok_or_else(|| {
             Failure::usage(format!(
-                "no device key: with --state none there is no place to keep one; give --key-file FILE or {}",
+                "no key: with --state none there is no place to keep one; give --key-file FILE or {}",
                 key::VARIABLE
             ))
         })?;
@@ -124,12 +217,22 @@ fn identity(
     let device_key = match given_key {
         Some(device_key) => device_key,
         None => {
-            let (device_key, made) = folder.key(form).map_err(refused)?;
-            let path = folder.key_path();
+            let (device_key, path, made) = match args.tls.dialect() {
+                Dialect::Current => {
+                    let (key, made) = folder
+                        .key(args.key_form.unwrap_or_default())
+                        .map_err(refused)?;
+                    (Credential::from(key), folder.key_path(), made)
+                }
+                Dialect::Older => {
+                    let (key, made) = folder.api_key().map_err(refused)?;
+                    (Credential::from(key), folder.api_key_path(), made)
+                }
+            };
             if made {
-                warn!("made a new device key and stored it in {}", path.display());
+                warn!("made a new key and stored it in {}", path.display());
             } else {
-                info!("the device key is in {}", path.display());
+                info!("the key is in {}", path.display());
             }
             device_key
         }
@@ -143,7 +246,7 @@ fn identity(
     ))
 }
 
-fn refused(error: StoreError) -> Failure {
+pub(crate) fn refused(error: StoreError) -> Failure {
     match error {
         StoreError::Random(_) | StoreError::Access { .. } | StoreError::InUse { .. } => {
             Failure::local(error)

@@ -8,15 +8,20 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use hearthgate_hub::{Added, Directory, KeyText, KnownGateway};
+use hearthgate_client::{Endpoint, Trust, speaks_tls};
+use hearthgate_hub::{Added, Directory, KeyText, KnownGateway, key_file_name};
+use hearthgate_protocol::crypto::Fingerprint;
 use hearthgate_protocol::variants::{KeyForm, Padding, Proof, ProofOver, Wire};
 
 use crate::args::{self, choice};
 use crate::exit::Failure;
+use crate::tls::TlsOptions;
 use crate::{duration, output};
 
 /// More than any key and its line end have.
-const LONGEST_KEY: u64 = 1024;
+const LONGEST_KEY: u64 = 2048;
+/// The time for the question where a gateway is, before its certificate is looked at.
+const LOOK: Duration = Duration::from_secs(2);
 /// More than a file with thousands of gateways has.
 const LONGEST_FILE: u64 = 8 * 1024 * 1024;
 /// Where people find the key.
@@ -73,7 +78,9 @@ enum GatewaysCommand {
 Examples:
   hearthgate gateways add home --uuid bf0123456789abcdef
   hearthgate gateways add home --uuid bf0123456789abcdef --address 192.0.2.10 < home.key
-  hearthgate gateways add home --uuid bf0123456789abcdef --key-file home.key"))]
+  hearthgate gateways add home --uuid bf0123456789abcdef --key-file home.key
+  hearthgate gateways add home --uuid bf0123456789abcdef --tls-fingerprint AB:CD:..
+  hearthgate gateways add old --uuid bf0123456789abcdef --address 192.0.2.11 --dialect 2023"))]
 struct AddArgs {
     /// What to call it.
     name: String,
@@ -87,6 +94,11 @@ struct AddArgs {
     /// the key is asked for at the terminal, or read from standard input, and kept with the gateway.
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// It speaks TLS (wss://); a fingerprint, a CA or the dialect 2023 says so too.
+    #[arg(long)]
+    tls: bool,
+    #[command(flatten)]
+    trust: TlsOptions,
     /// How long it may be away before it counts as unavailable [default: 30s].
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     grace: Option<Duration>,
@@ -137,6 +149,11 @@ fn add(path: &Path, args: AddArgs) -> Result<(), Failure> {
         key: None,
         key_file: None,
         address: args.address,
+        tls: args.tls.then_some(true),
+        fingerprint: args.trust.tls_fingerprint,
+        ca: args.trust.tls_ca.map(std::path::absolute).transpose()?,
+        dialect: args.trust.dialect,
+        token_port: args.trust.token_port,
         grace: args.grace,
         wire: args.wire,
         padding: args.padding,
@@ -153,7 +170,8 @@ fn add(path: &Path, args: AddArgs) -> Result<(), Failure> {
             let file = std::path::absolute(&file)?;
             gateway.key_file = Some(file);
             let form = args.key_form.or(known.and_then(|known| known.key_form));
-            gateway.device_key(form)?;
+            let dialect = gateway.dialect.or(known.map(KnownGateway::dialect));
+            gateway.credential(dialect, form)?;
         }
         _ => gateway.key = ask(&gateway.name, has_key)?,
     }
@@ -168,7 +186,44 @@ fn add(path: &Path, args: AddArgs) -> Result<(), Failure> {
     say(&format!(
         "{done} the gateway {} ({})",
         gateway.name, gateway.uuid
-    ))
+    ))?;
+    let directory = Directory::load(path)?;
+    say_certificate(directory.find(&gateway.uuid)?)
+}
+
+/// Says what is missing where a gateway speaks TLS and nothing says which certificate is its own. What is
+/// seen there is never taken over by itself.
+fn say_certificate(known: &KnownGateway) -> Result<(), Failure> {
+    if !known.is_secure() || known.trust() != Trust::Nothing {
+        return Ok(());
+    }
+    let KnownGateway { name, uuid, .. } = known;
+    let accept = format!("hearthgate gateways add \"{name}\" --uuid {uuid} --tls-fingerprint");
+    let seen = known.endpoint().and_then(|endpoint| look(&endpoint));
+    say(&match seen {
+        Some(seen) => format!(
+            "its certificate is not trusted yet. The one that is seen there has the fingerprint\n  {seen}\n\
+             Compare it with what the gateway prints at its start; if they are equal:\n  {accept} {seen}"
+        ),
+        None => format!(
+            "its certificate is not trusted yet: connections are refused, and name the fingerprint that they \
+             see, until it is given:\n  {accept} SHA256"
+        ),
+    })
+}
+
+/// Looks which certificate is shown at an address.
+fn look(endpoint: &Endpoint) -> Option<Fingerprint> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .ok()?;
+    runtime.block_on(async {
+        let place = (endpoint.host(), endpoint.port());
+        let found = tokio::time::timeout(LOOK, tokio::net::lookup_host(place)).await;
+        let address = found.ok()?.ok()?.next()?;
+        speaks_tls(address, endpoint.host()).await.flatten()
+    })
 }
 
 /// Asks for the key at the terminal, without echo, or takes it from standard input; none where the
@@ -218,7 +273,7 @@ fn list(path: &Path, json: bool) -> Result<(), Failure> {
                 known.address.clone().unwrap_or("(found)".to_owned()),
                 match (&known.key, &known.key_file) {
                     (Some(_), _) => "known".to_owned(),
-                    (None, Some(file)) => format!("in {}", file.display()),
+                    (None, Some(file)) => format!("in {}", key_file_name(file)),
                     (None, None) => "none".to_owned(),
                 },
                 options.collect::<Vec<_>>().join(" "),
@@ -254,9 +309,12 @@ fn object(known: &KnownGateway) -> String {
     .to_string()
 }
 
-/// Returns the variants that are not left to their defaults.
+/// Returns the options that are not left to their defaults.
 fn chosen(known: &KnownGateway) -> Vec<(&'static str, String)> {
     [
+        ("tls", known.tls.map(|tls| tls.to_string())),
+        ("dialect", known.dialect.map(|choice| choice.to_string())),
+        ("token_port", known.token_port.map(|port| port.to_string())),
         ("wire", known.wire.map(|choice| choice.to_string())),
         ("padding", known.padding.map(|choice| choice.to_string())),
         ("key_form", known.key_form.map(|choice| choice.to_string())),
@@ -266,6 +324,12 @@ fn chosen(known: &KnownGateway) -> Vec<(&'static str, String)> {
             known.proof_over.map(|choice| choice.to_string()),
         ),
         ("path", known.path.clone()),
+        (
+            "ca",
+            known.ca.as_ref().map(|path| path.display().to_string()),
+        ),
+        // The longest: what a narrow terminal cuts off is not the others.
+        ("fingerprint", known.fingerprint.map(|it| it.to_string())),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))

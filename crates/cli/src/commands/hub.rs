@@ -7,24 +7,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hearthgate_client::{DiscoveryOptions, Endpoint};
+use hearthgate_history::History;
 use hearthgate_homeassistant::Overrides;
 use hearthgate_hub::{
-    AddressSpec, Directory, GatewaySpec, Hub, HubOptions, Identities, Names, file,
+    AddressSpec, Directory, GatewaySpec, HistorySource, Hub, HubOptions, Identities, Names, file,
 };
 use hearthgate_mqtt::{
     BrokerAddress, DISCOVERY_PREFIX, MqttError, MqttOptions, Outlet, Secret, TOPIC_ROOT, TlsFiles,
 };
-use hearthgate_protocol::crypto::DeviceKey;
-use hearthgate_protocol::variants::{KeyForm, Variants};
+use hearthgate_protocol::crypto::Credential;
+use hearthgate_protocol::variants::Dialect;
+use hearthgate_web::GatewayAccess;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use super::gateway::Signals;
+use super::web::Page;
 use crate::args::GatewayChoice;
 use crate::exit::Failure;
-use crate::hub_args::{GivenGateway, HubArgs, MqttArgs};
+use crate::history_args::KeepArgs;
+use crate::hub_args::{AddressedArgs, GivenGateway, HubArgs, MqttArgs};
 use crate::{hub_config, key, known, output};
 
 /// The environment variable with the broker's password.
@@ -45,12 +49,17 @@ pub(super) async fn run(args: HubArgs) -> Result<(), Failure> {
     if let Some(options) = mqtt(&args.mqtt, state.clone())? {
         outlets.push(Outlet::new(options, Arc::clone(&overrides)).map_err(failed)?);
     }
-    if outlets.is_empty() {
+    if outlets.is_empty() && args.web.no_web {
         return Err(Failure::usage(
-            "the hub has no outlet: give --mqtt with the address of a broker, such as mqtt://127.0.0.1",
+            "the hub has no outlet: leave --no-web out, or give --mqtt with the address of a broker, such as mqtt://127.0.0.1",
         ));
     }
-    let plan = Plan::new(&args.gateways.0)?;
+    // Through the page gateways can be added: there it is no mistake to begin without one.
+    let plan = Plan::new(&args.gateways.0, &args.addressed, !args.web.no_web)?;
+    let page = match args.web.no_web {
+        true => None,
+        false => Some(args.web.options(state.as_deref())?),
+    };
     if check_only {
         let gateways = plan.count();
         return Ok(output::line(&format!(
@@ -73,14 +82,60 @@ pub(super) async fn run(args: HubArgs) -> Result<(), Failure> {
         }
         options
     });
+    let mut access = GatewayAccess::directory(
+        &Directory::default_path()?,
+        discovery.clone().unwrap_or_default(),
+    );
+    if !args.gateways.0.is_empty() {
+        access = access.without_adding();
+    }
     let mut signals = Signals::new()?;
     let hub = Hub::start(HubOptions { discovery, names });
     plan.carry_out(&hub, &identities)?;
-    serve(hub, outlets, &mut signals).await
+    let history = history(&hub, &args.history, state.as_deref()).await?;
+    let page = match page {
+        Some(mut options) => {
+            options.access = access;
+            options.history = history
+                .clone()
+                .map(|history| Arc::new(history) as Arc<dyn HistorySource>);
+            let page = Page::start(hub.clone(), options).await?;
+            info!("the page is on {}", page.url);
+            Some(page)
+        }
+        None => None,
+    };
+    serve(hub, outlets, page, history, &mut signals).await
+}
+
+/// Keeps history, unless it is not wanted. Where it cannot be kept and nobody asked for it in so many words,
+/// the hub goes on without.
+async fn history(
+    hub: &Hub,
+    args: &KeepArgs,
+    state: Option<&Path>,
+) -> Result<Option<History>, Failure> {
+    let Some(options) = args.options(state) else {
+        return Ok(None);
+    };
+    match History::start(hub, options, CancellationToken::new()).await {
+        Ok(history) => Ok(Some(history)),
+        Err(error) if args.is_asked_for() => Err(Failure::local(error)),
+        Err(error) => {
+            warn!("no history is kept: {error}");
+            Ok(None)
+        }
+    }
 }
 
 /// Runs all outlets until a signal comes, or one of them cannot go on.
-async fn serve(hub: Hub, outlets: Vec<Outlet>, signals: &mut Signals) -> Result<(), Failure> {
+async fn serve(
+    hub: Hub,
+    outlets: Vec<Outlet>,
+    page: Option<Page>,
+    history: Option<History>,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let mut running = JoinSet::new();
     for outlet in outlets {
@@ -97,7 +152,20 @@ async fn serve(hub: Hub, outlets: Vec<Outlet>, signals: &mut Signals) -> Result<
         },
     };
     stop.cancel();
-    let rest = async { while running.join_next().await.is_some() {} };
+    let rest = async {
+        let page = async {
+            if let Some(page) = page {
+                page.stop().await;
+            }
+        };
+        let others = async { while running.join_next().await.is_some() {} };
+        let history = async {
+            if let Some(history) = history {
+                history.close().await;
+            }
+        };
+        tokio::join!(page, others, history);
+    };
     if tokio::time::timeout(OUTLETS_END, rest).await.is_err() {
         warn!("an outlet did not end in time");
     }
@@ -118,12 +186,16 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(given: &[GivenGateway]) -> Result<Self, Failure> {
+    fn new(
+        given: &[GivenGateway],
+        how: &AddressedArgs,
+        may_be_empty: bool,
+    ) -> Result<Self, Failure> {
         let path = Directory::default_path()?;
         let directory = Directory::load(&path)?;
         if given.is_empty() {
             let known_count = directory.gateways().len();
-            if known_count == 0 {
+            if known_count == 0 && !may_be_empty {
                 return Err(Failure::usage(
                     "no gateway: none is known (`hearthgate discover`, then `hearthgate gateways add NAME --uuid UUID`), \
                      and there is no --gateway",
@@ -150,7 +222,7 @@ impl Plan {
                     let form = known.key_form.unwrap_or_default();
                     match key_file {
                         Some(file) => plan.fixed.push(GatewaySpec {
-                            key: key::read(Some(file), form)?,
+                            key: key::read(Some(file), known.dialect(), form)?,
                             problem: None,
                             ..GatewaySpec::of(&known)
                         }),
@@ -158,7 +230,7 @@ impl Plan {
                     }
                 }
                 GatewayChoice::Address(endpoint) => {
-                    plan.add_address(&directory, endpoint, key_file.as_deref())?;
+                    plan.add_address(&directory, endpoint, key_file.as_deref(), how)?;
                 }
             }
         }
@@ -173,6 +245,7 @@ impl Plan {
         directory: &Directory,
         endpoint: &Endpoint,
         key_file: Option<&Path>,
+        how: &AddressedArgs,
     ) -> Result<(), Failure> {
         let at = |known: &&hearthgate_hub::KnownGateway| {
             known
@@ -183,7 +256,7 @@ impl Plan {
         let form = known.and_then(|known| known.key_form).unwrap_or_default();
         if let Some(known) = known {
             let own = GatewaySpec::of(known);
-            let given = key::read(key_file, form)?;
+            let given = key::read(key_file, known.dialect(), form)?;
             let key = given.or(own.key.clone());
             let problem = own.problem.clone().filter(|_| key.is_none());
             self.fixed.push(GatewaySpec {
@@ -194,11 +267,18 @@ impl Plan {
             });
             return Ok(());
         }
+        how.tls.check(endpoint)?;
+        let endpoint = match &how.variants.path {
+            Some(path) => endpoint.clone().with_path(path).map_err(Failure::usage)?,
+            None => endpoint.clone(),
+        };
         self.addresses.push(AddressSpec {
-            endpoint: endpoint.clone(),
-            key: key_of(endpoint, key_file)?,
-            wire: None,
-            variants: Variants::default(),
+            key: key_of(&endpoint, key_file, how)?,
+            endpoint,
+            trust: how.tls.trust(None),
+            token_port: how.tls.token_port(None),
+            wire: how.wire,
+            variants: how.variants.variants(),
         });
         Ok(())
     }
@@ -221,10 +301,20 @@ impl Plan {
     }
 }
 
-fn key_of(endpoint: &Endpoint, key_file: Option<&Path>) -> Result<DeviceKey, Failure> {
-    key::read(key_file, KeyForm::default())?.ok_or_else(|| {
+fn key_of(
+    endpoint: &Endpoint,
+    key_file: Option<&Path>,
+    how: &AddressedArgs,
+) -> Result<Credential, Failure> {
+    let dialect = how.tls.dialect(None);
+    let form = how.key_form.unwrap_or_default();
+    key::read(key_file, dialect, form)?.ok_or_else(|| {
+        let what = match dialect {
+            Dialect::Current => "device key",
+            Dialect::Older => "API key",
+        };
         Failure::usage(format!(
-            "no device key for {endpoint}: give --key-file FILE right after it, or {}",
+            "no {what} for {endpoint}: give --key-file FILE right after it, or {}",
             key::VARIABLE
         ))
     })

@@ -7,13 +7,16 @@ mod discover;
 mod doctor;
 mod gateway;
 mod gateways;
+mod history;
 mod hub;
+mod lan;
 mod read;
 mod record;
 mod set;
 mod table;
 mod target;
 mod watch;
+mod web;
 
 use std::future::Future;
 
@@ -22,8 +25,12 @@ use hearthgate_client::{Client, ClientError, Feed};
 
 pub(crate) use catalog::CatalogArgs;
 pub(crate) use doctor::DoctorArgs;
+pub(crate) use gateway::refused;
 pub(crate) use gateways::GatewaysArgs;
+pub(crate) use history::HistoryArgs;
+pub(crate) use lan::LanArgs;
 pub(crate) use record::RecordArgs;
+pub(crate) use web::{WebArgs, WebFile};
 
 use crate::args::{Cli, Command, GatewayOptions};
 use crate::exit::Failure;
@@ -46,6 +53,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Discover(args) => in_runtime(discover::run(args)),
         Command::Doctor(args) => in_runtime(doctor::run(*args)),
         Command::Record(args) => in_runtime(record::run(*args)),
+        Command::Lan(args) => in_runtime(lan::run(*args)),
         Command::Gateways(args) => gateways::run(*args),
         Command::Devices(args) => in_runtime(read::devices(args)),
         Command::Schema(args) => in_runtime(read::schema(args)),
@@ -53,6 +61,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Set(args) => in_runtime(set::run(args)),
         Command::Watch(args) => in_runtime(watch::run(args)),
         Command::Catalog(args) => catalog::run(&args),
+        Command::History(args) => history::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

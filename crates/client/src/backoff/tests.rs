@@ -34,9 +34,16 @@ fn the_wait_doubles_from_half_a_second_to_thirty_seconds() {
 }
 
 #[test]
-fn only_a_stable_minute_starts_the_count_anew() {
+fn a_stable_minute_starts_the_count_anew_and_some_seconds_make_the_wait_short() {
     let now = Instant::now();
-    for (held, expected) in [(0, 8000), (59_999, 8000), (60_000, 500), (600_000, 500)] {
+    for (held, expected) in [
+        (0, 8000),
+        (4_999, 8000),
+        (5_000, 2000),
+        (59_999, 2000),
+        (60_000, 500),
+        (600_000, 500),
+    ] {
         let mut backoff = failed(now, Ending::Lost);
         for _ in 0..3 {
             backoff.started();

@@ -2,7 +2,7 @@
 //!
 //! Input are the addresses of the options; the sockets go to [`crate::discovery`], which reads them.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::net::SocketAddr;
 
@@ -10,33 +10,63 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tracing::{debug, warn};
 
+use super::DiscoveryOptions;
+
 /// Why nothing can be heard.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoveryError {
     /// No address was given.
     #[error("no address to listen for advertisements on; give one, such as 0.0.0.0:6669")]
     NoAddress,
-    /// None of the addresses can be bound.
+    /// None of the places can be listened on.
     #[error("cannot listen for advertisements: {}", tried(.0))]
-    Bind(Vec<(SocketAddr, io::Error)>),
+    Bind(Vec<(Place, io::Error)>),
 }
 
-/// Binds all addresses that can be bound, each once, and returns where they are.
+/// Where to listen: an address, perhaps of one interface alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The address.
+    pub address: SocketAddr,
+    /// The interface; all where there is none.
+    pub interface: Option<String>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.interface {
+            Some(interface) => write!(f, "{} on {interface}", self.address),
+            None => write!(f, "{}", self.address),
+        }
+    }
+}
+
+/// Binds all places that can be bound, each once, and returns their addresses.
 pub(super) fn bind_all(
-    listen: &[SocketAddr],
+    options: &DiscoveryOptions,
 ) -> Result<Vec<(UdpSocket, SocketAddr)>, DiscoveryError> {
-    let mut wanted: Vec<SocketAddr> = Vec::new();
-    for address in listen {
-        if !wanted.contains(address) {
-            wanted.push(*address);
+    let mut wanted: Vec<Place> = Vec::new();
+    for address in &options.listen {
+        let interfaces = match options.interfaces.as_slice() {
+            [] => vec![None],
+            named => named.iter().cloned().map(Some).collect(),
+        };
+        for interface in interfaces {
+            let place = Place {
+                address: *address,
+                interface,
+            };
+            if !wanted.contains(&place) {
+                wanted.push(place);
+            }
         }
     }
     let mut sockets = Vec::new();
     let mut failures = Vec::new();
-    for address in wanted {
-        match bind(address) {
+    for place in wanted {
+        match bind(&place) {
             Ok(bound) => sockets.push(bound),
-            Err(error) => failures.push((address, error)),
+            Err(error) => failures.push((place, error)),
         }
     }
     if sockets.is_empty() {
@@ -46,16 +76,17 @@ pub(super) fn bind_all(
             DiscoveryError::Bind(failures)
         });
     }
-    for (address, error) in &failures {
+    for (place, error) in &failures {
         warn!(
-            "cannot listen for advertisements on {address}: {error}; {}",
-            hint(*address, error)
+            "cannot listen for advertisements on {place}: {error}; {}",
+            hint(place, error)
         );
     }
     Ok(sockets)
 }
 
-fn bind(address: SocketAddr) -> io::Result<(UdpSocket, SocketAddr)> {
+fn bind(place: &Place) -> io::Result<(UdpSocket, SocketAddr)> {
+    let address = place.address;
     let socket = Socket::new(
         Domain::for_address(address),
         Type::DGRAM,
@@ -72,6 +103,9 @@ fn bind(address: SocketAddr) -> io::Result<(UdpSocket, SocketAddr)> {
             debug!("cannot share the port of {address} with others: {error}");
         }
     }
+    if let Some(interface) = &place.interface {
+        bind_interface(&socket, interface)?;
+    }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     let socket = UdpSocket::from_std(socket.into())?;
@@ -79,24 +113,46 @@ fn bind(address: SocketAddr) -> io::Result<(UdpSocket, SocketAddr)> {
     Ok((socket, address))
 }
 
-fn tried(failures: &[(SocketAddr, io::Error)]) -> String {
+/// Takes only what comes in by one interface. A socket on an address of the interface would hear no
+/// broadcast, so it is the interface itself that is named; Linux takes that from anybody since 5.7.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn bind_interface(socket: &Socket, interface: &str) -> io::Result<()> {
+    socket.bind_device(Some(interface.as_bytes()))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn bind_interface(_: &Socket, _: &str) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+fn tried(failures: &[(Place, io::Error)]) -> String {
     let mut text = String::new();
-    for (index, (address, error)) in failures.iter().enumerate() {
+    for (index, (place, error)) in failures.iter().enumerate() {
         let separator = if index > 0 { "; " } else { "" };
         // Writing to a string does not fail.
-        let _ = write!(
-            text,
-            "{separator}{address}: {error}; {}",
-            hint(*address, error)
-        );
+        let _ = write!(text, "{separator}{place}: {error}; {}", hint(place, error));
     }
     text
 }
 
-/// Says what to do about an address that cannot be bound.
-fn hint(address: SocketAddr, error: &io::Error) -> String {
-    let port = address.port();
+/// ENODEV, which the standard library has no name for.
+const NO_SUCH_DEVICE: i32 = 19;
+
+/// Says what to do about a place that cannot be bound.
+fn hint(place: &Place, error: &io::Error) -> String {
+    let port = place.address.port();
     match error.kind() {
+        _ if place.interface.is_some() && error.raw_os_error() == Some(NO_SUCH_DEVICE) => {
+            "there is no such interface: `ip link` lists them".to_owned()
+        }
+        io::ErrorKind::Unsupported => {
+            "this system cannot listen on one interface alone: leave the interface out".to_owned()
+        }
+        io::ErrorKind::PermissionDenied if place.interface.is_some() => {
+            "kernels before 5.7 let only programs with CAP_NET_RAW listen on one interface: leave the \
+             interface out, or give it that (`setcap cap_net_raw+ep`)"
+                .to_owned()
+        }
         io::ErrorKind::AddrInUse => format!(
             "another program has UDP port {port} for itself: stop it (`ss -ulpn` shows it), or listen on another port"
         ),

@@ -15,6 +15,7 @@ fn options(count: u8) -> DiscoveryOptions {
         listen: (1..=count)
             .map(|last| SocketAddr::from(([127, 0, 0, last], 0)))
             .collect(),
+        ..DiscoveryOptions::default()
     }
 }
 
@@ -126,7 +127,10 @@ async fn two_programs_can_listen_on_one_port() {
     let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let listen = vec![free.local_addr().unwrap()];
     drop(free);
-    let options = DiscoveryOptions { listen };
+    let options = DiscoveryOptions {
+        listen,
+        interfaces: Vec::new(),
+    };
     let one = Discovery::start(&options).unwrap();
     let other = Discovery::start(&options).unwrap();
     assert_eq!(one.local_addrs(), other.local_addrs());
@@ -138,6 +142,7 @@ async fn a_port_that_is_taken_is_an_error_only_where_no_other_is_left() {
     let address = taken.local_addr().unwrap();
     let mut options = DiscoveryOptions {
         listen: vec![address],
+        interfaces: Vec::new(),
     };
     let error = Discovery::start(&options).unwrap_err().to_string();
     assert!(error.contains(&format!("{address}: ")), "{error}");
@@ -145,7 +150,10 @@ async fn a_port_that_is_taken_is_an_error_only_where_no_other_is_left() {
     options.listen.push("127.0.0.1:0".parse().unwrap());
     let discovery = Discovery::start(&options).unwrap();
     assert_eq!(discovery.local_addrs().len(), 1);
-    let nowhere = DiscoveryOptions { listen: Vec::new() };
+    let nowhere = DiscoveryOptions {
+        listen: Vec::new(),
+        interfaces: Vec::new(),
+    };
     assert!(matches!(
         Discovery::start(&nowhere),
         Err(DiscoveryError::NoAddress)
@@ -157,4 +165,20 @@ fn the_default_is_our_port_and_the_vendors() {
     let listen = DiscoveryOptions::default().listen;
     let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
     assert_eq!(listen, ["0.0.0.0:6669", "0.0.0.0:6666", "0.0.0.0:6667"]);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn one_interface_alone_can_be_listened_on_without_privileges() {
+    let mut options = options(1);
+    options.interfaces = vec!["lo".to_owned()];
+    let discovery = Discovery::start(&options).unwrap();
+    let packet = packet("by-lo", 4711, BeaconFrame::Json);
+    let address = discovery.local_addrs()[0];
+    sender().await.send_to(&packet, address).await.unwrap();
+    until(&discovery, |sightings| sightings.len() == 1).await;
+    options.interfaces = vec!["no-such-one".to_owned()];
+    let text = Discovery::start(&options).unwrap_err().to_string();
+    assert!(text.contains("127.0.0.1:0 on no-such-one"), "{text}");
+    assert!(text.contains("`ip link` lists them"), "{text}");
 }

@@ -197,7 +197,7 @@ async fn a_gateway_of_the_older_dialect_is_named() {
     let endpoint = tls_server(b"\x15\x03\x01\x00\x02\x02\x28").await;
     let options = ClientOptions::new(endpoint, key(KEY));
     let error = Client::connect(options).await.unwrap_err();
-    assert!(matches!(error, ClientError::OlderDialect { .. }), "{error}");
+    assert!(matches!(error, ClientError::SpeaksTls { .. }), "{error}");
 }
 
 #[tokio::test]

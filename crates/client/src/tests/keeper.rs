@@ -231,7 +231,7 @@ async fn a_rejected_key_waits_longest_until_it_is_changed() {
     assert!(!error.is_retryable());
 
     kept.targets
-        .send_modify(|target| target.key = key(OTHER_KEY));
+        .send_modify(|target| target.key = key(OTHER_KEY).into());
     let started = Instant::now();
     let mut gateway = kept.reach(GatewayConfig::new(key(OTHER_KEY))).await;
     assert_eq!(started.elapsed(), Duration::ZERO);
@@ -251,7 +251,7 @@ async fn another_key_or_address_ends_a_connection_and_a_hint_does_not() {
     assert!(matches!(kept.client.state(), LinkState::Up));
 
     let steps: [fn(&mut Target); 4] = [
-        |target| target.key = key(OTHER_KEY),
+        |target| target.key = key(OTHER_KEY).into(),
         |target| target.wire = Some(Wire::Binary),
         |target| target.found = vec![at("a").with_path("/other").unwrap()],
         |target| target.fixed = Some(at("b")),
@@ -275,7 +275,7 @@ async fn a_key_that_changes_during_the_handshake_does_not_cut_it() {
     let mut kept = kept_at_a();
     let mut gateway = kept.reach(GatewayConfig::new(key(KEY))).await;
     kept.targets
-        .send_modify(|target| target.key = key(OTHER_KEY));
+        .send_modify(|target| target.key = key(OTHER_KEY).into());
     tokio::time::sleep(Duration::from_secs(1)).await;
     gateway.accept().await;
     gateway.ended().await;

@@ -34,6 +34,7 @@ impl Bench<'_> {
         let mut head = [0; 64];
         let exchange = async {
             stream.write_all(request.as_bytes()).await?;
+            stream.flush().await?;
             stream.read(&mut head).await
         };
         let size = match timeout_at(deadline, exchange).await {

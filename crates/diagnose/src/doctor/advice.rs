@@ -101,16 +101,16 @@ pub(super) fn port(attempts: &[Attempt]) -> String {
 
 pub(super) fn upgrade(fault: &NoUpgrade, path: &str) -> String {
     match fault {
-        NoUpgrade::Silent => "the port is open and answers nothing to the WebSocket upgrade: another \
+        NoUpgrade::Silent => {
+            "the port is open and answers nothing to the WebSocket upgrade: another \
              service has it, or the gateway hangs; check the port, restart the gateway"
-            .to_owned(),
-        NoUpgrade::HungUp => "it hung up without an answer to the WebSocket upgrade: another service \
+                .to_owned()
+        }
+        NoUpgrade::HungUp => {
+            "it hung up without an answer to the WebSocket upgrade: another service \
              has this port, or the gateway takes no more connections; check the port"
-            .to_owned(),
-        NoUpgrade::Answer(UpgradeError::Tls) => "it speaks TLS: the older dialect of before 2024 (an \
-             API token and wss://), or another service's port; update the gateway's firmware, or check \
-             the port"
-            .to_owned(),
+                .to_owned()
+        }
         NoUpgrade::Answer(UpgradeError::NotHttp) => {
             "what listens there does not speak HTTP: another service has this port; check the port"
                 .to_owned()
@@ -120,9 +120,10 @@ pub(super) fn upgrade(fault: &NoUpgrade, path: &str) -> String {
                 404 | 403 => format!(
                     "it may want another path than {path}: give it with --path, or let {EXPLORE}"
                 ),
-                401 | 407 => "it wants a login, which gateways of this protocol do not: check the \
-                     port, or it has the older dialect of before 2024"
+                401 => "it wants an access token: a gateway of before 2024 takes --dialect 2023 and its \
+                        OPENAPI_KEY as the key; or check the port"
                     .to_owned(),
+                407 => "a proxy in between wants a login: check host and port".to_owned(),
                 429 | 503 => "it has too much to do or too many connections: close others, try again \
                      in a minute"
                     .to_owned(),

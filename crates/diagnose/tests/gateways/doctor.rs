@@ -106,10 +106,10 @@ async fn what_is_no_websocket() {
     for (answer, words) in [
         (&b""[..], &["hung up"][..]),
         (b"SSH-2.0-OpenSSH_9.9\r\n", &["does not speak HTTP"]),
-        (b"\x15\x03\x01\x00\x02\x02\x46", &["TLS", "older dialect"]),
+        (b"\x15\x03\x01\x00\x02\x02\x46", &["TLS", "wss://", "--dialect 2023"]),
         (b"HTTP/1.1 200 OK\r\n\r\n", &["HTTP 200", "web server"]),
         (b"HTTP/1.1 404 Not Found\r\n\r\n", &["HTTP 404", "--path"]),
-        (b"HTTP/1.1 401 Unauthorized\r\n\r\n", &["HTTP 401", "login"]),
+        (b"HTTP/1.1 401 Unauthorized\r\n\r\n", &["HTTP 401", "--dialect 2023"]),
         (
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
             &["Sec-WebSocket-Accept"],
@@ -130,7 +130,13 @@ async fn tls_is_known_also_where_it_hangs_up_on_plain_http() {
         }
     })
     .await;
-    check(address, |_| {}, "upgrade", &["TLS", "older dialect"]).await;
+    check(
+        address,
+        |_| {},
+        "upgrade",
+        &["TLS", "wss://", "--dialect 2023"],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -361,9 +367,11 @@ async fn a_gateway_that_nobody_hears_is_the_first_layer() {
 
 fn by_uuid(uuid: &str, listen: SocketAddr) -> Target {
     Target::Uuid {
+        secure: false,
         uuid: uuid.to_owned(),
         listen: DiscoveryOptions {
             listen: vec![listen],
+            interfaces: Vec::new(),
         },
         path: None,
     }

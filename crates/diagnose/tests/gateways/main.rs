@@ -13,3 +13,4 @@ mod conformance;
 mod doctor;
 mod explore;
 mod record;
+mod replay;

@@ -7,6 +7,7 @@ use hearthgate_protocol::wire::{
     write_result_statuses,
 };
 
+use super::faults::Faults;
 use super::{Registry, unknown};
 use crate::event_log::{Position, Unread};
 
@@ -42,7 +43,7 @@ pub(super) fn find<'a>(home: &'a Home, request: &Request) -> Result<Vec<&'a Devi
         Request::GetSchema(ids) | Request::GetStatus(ids) => ids,
         _ => return Ok(home.devices().collect()),
     };
-    let mut faults = Vec::new();
+    let mut faults = Faults::default();
     let mut devices = Vec::with_capacity(ids.len());
     let mut bytes = 0;
     for id in ids {
@@ -51,10 +52,10 @@ pub(super) fn find<'a>(home: &'a Home, request: &Request) -> Result<Vec<&'a Devi
                 bytes += least_bytes(device, request);
                 devices.push(device);
             }
-            None => faults.push(unknown(id)),
+            None => faults.push(|| unknown(id)),
         }
     }
-    match ErrorBody::from_details(faults) {
+    match faults.into_error() {
         Some(error) => Err(error),
         // A short request can name one device many times: refused before memory is spent on it.
         None if bytes > ANSWER_MAX => Err(too_large()),

@@ -10,6 +10,7 @@ use hearthgate_protocol::wire::{DeviceWrite, ErrorBody, ErrorCode, ErrorDetail};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
+use super::faults::Faults;
 use super::{Registry, detail, unknown};
 use crate::driver::{Ack, Command, CommandFault};
 
@@ -25,12 +26,11 @@ impl Registry {
     /// With all that is wrong; nothing was applied then.
     pub(crate) fn write(&self, writes: &[DeviceWrite]) -> Result<PendingWrite, ErrorBody> {
         let state = self.shared.state.read();
-        let faults = self.check(&state.home, writes);
-        if let Some(error) = ErrorBody::from_details(faults) {
+        if let Some(error) = self.check(&state.home, writes).into_error() {
             return Err(error);
         }
         let mut permits = Vec::new();
-        let mut faults = Vec::new();
+        let mut faults = Faults::default();
         for (device, readings) in by_device(writes) {
             let owner = state.owners.get(device);
             let reserved = match owner.and_then(|id| self.shared.drivers.get(id.0)) {
@@ -46,10 +46,10 @@ impl Registry {
             };
             match reserved {
                 Ok(permit) => permits.push((permit, device, readings)),
-                Err(fault) => faults.push(fault),
+                Err(fault) => faults.push(|| fault),
             }
         }
-        if let Some(error) = ErrorBody::from_details(faults) {
+        if let Some(error) = faults.into_error() {
             return Err(error);
         }
         let mut waiting = Vec::new();
@@ -65,20 +65,22 @@ impl Registry {
         Ok(Box::pin(outcomes(waiting)))
     }
 
-    fn check(&self, home: &Home, writes: &[DeviceWrite]) -> Vec<ErrorDetail> {
-        let mut faults = Vec::new();
+    fn check(&self, home: &Home, writes: &[DeviceWrite]) -> Faults {
+        let mut faults = Faults::default();
         for DeviceWrite {
             device: id,
             readings,
         } in writes
         {
             let Some(device) = home.device(id.as_str()) else {
-                faults.push(unknown(id));
+                faults.push(|| unknown(id));
                 continue;
             };
             if !device.online() {
-                let message = format!("device {id} is offline");
-                faults.push(detail(id, None, ErrorCode::DeviceOffline, message));
+                faults.push(|| {
+                    let message = format!("device {id} is offline");
+                    detail(id, None, ErrorCode::DeviceOffline, message)
+                });
                 continue;
             }
             for Reading { code, value } in readings {
@@ -93,8 +95,10 @@ impl Registry {
                         Refusal::UnsupportedCode(_) => ErrorCode::UnsupportedCode,
                         Refusal::InvalidValue(_) => ErrorCode::InvalidValue,
                     };
-                    let message = format!("device {id}: {refusal}");
-                    faults.push(detail(id, Some(code), kind, message));
+                    faults.push(|| {
+                        let message = format!("device {id}: {refusal}");
+                        detail(id, Some(code), kind, message)
+                    });
                 }
             }
         }
@@ -138,22 +142,22 @@ fn driver_ended(device: &DeviceId) -> ErrorDetail {
 /// Waits for the drivers, at most as long as an answer may take.
 async fn outcomes(waiting: Vec<(DeviceId, Outcome)>) -> Result<(), ErrorBody> {
     let deadline = tokio::time::Instant::now() + ANSWER_TIMEOUT;
-    let mut faults = Vec::new();
+    let mut faults = Faults::default();
     for (device, outcome) in waiting {
         match tokio::time::timeout_at(deadline, outcome).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(CommandFault { code, message }))) => {
-                faults.push(detail(&device, None, code, message));
+                faults.push(|| detail(&device, None, code, message));
             }
-            Ok(Err(_)) => faults.push(driver_ended(&device)),
+            Ok(Err(_)) => faults.push(|| driver_ended(&device)),
             Err(_) => {
                 let message = format!(
                     "device {device} did not answer within {}s",
                     ANSWER_TIMEOUT.as_secs()
                 );
-                faults.push(detail(&device, None, ErrorCode::Timeout, message));
+                faults.push(|| detail(&device, None, ErrorCode::Timeout, message));
             }
         }
     }
-    ErrorBody::from_details(faults).map_or(Ok(()), Err)
+    faults.into_error().map_or(Ok(()), Err)
 }

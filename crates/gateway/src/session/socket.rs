@@ -46,7 +46,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         reading: bool,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        if !connection.output().is_empty() && self.write(connection, cx).is_ready() {
+        let unwritten = self.blocked || !connection.output().is_empty();
+        if unwritten && self.write(connection, cx).is_ready() {
             return Poll::Ready(());
         }
         if !reading || !self.readable {
@@ -92,6 +93,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 }
             }
         }
+        // TCP has nothing to flush; TLS may hold records that the socket did not take.
+        if ready!(Pin::new(&mut self.stream).poll_flush(cx)).is_err() {
+            self.readable = false;
+            connection.handle_eof();
+        }
         self.blocked = false;
         Poll::Ready(())
     }
@@ -114,6 +120,6 @@ pub(super) fn take_output_back(connection: &mut GatewayConnection) {
 }
 
 /// Returns the time, which tests may hold still.
-pub(super) fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

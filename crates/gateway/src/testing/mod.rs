@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::peer::{KEY, Peer};
 use crate::driver::{Command, Driver, DriverPort};
-use crate::listener::{Admission, SessionLimits};
+use crate::limits::SessionLimits;
+use crate::listener::Admission;
 use crate::registry::Registry;
 use crate::session;
 
@@ -49,7 +50,7 @@ impl TestGateway {
         let key = DeviceKey::parse(KEY, KeyForm::Ascii).unwrap();
         Self {
             registry,
-            admission: Admission::new(limits, stop),
+            admission: Admission::new(limits, stop, CancellationToken::new(), None),
             port: port.recv().unwrap(),
             config: Arc::new(GatewayConfig::new(key)),
         }

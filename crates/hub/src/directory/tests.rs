@@ -2,8 +2,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use hearthgate_protocol::crypto::DeviceKey;
-use hearthgate_protocol::variants::{KeyForm, Padding, Wire};
+use hearthgate_client::Trust;
+use hearthgate_protocol::crypto::{DeviceKey, KeyText};
+use hearthgate_protocol::variants::{Dialect, KeyForm, Padding, Wire};
 
 use super::*;
 
@@ -42,6 +43,57 @@ fn problem(text: &str) -> String {
 }
 
 #[test]
+fn how_tls_and_the_older_dialect_are_spoken_is_read_and_written() {
+    let print = hearthgate_protocol::crypto::Fingerprint::of(b"x");
+    let text = format!(
+        "[[gateway]]\nuuid = \"a\"\nname = \"a\"\nkey = \"any OPENAPI_KEY\"\naddress = \"h\"\n\
+         fingerprint = \"{print}\"\ndialect = \"2023\"\ntoken_port = 8443\n\n\
+         [[gateway]]\nuuid = \"b\"\nname = \"b\"\naddress = \"h\"\ntls = true\nca = \"/c/ca.pem\"\n\n\
+         [[gateway]]\nuuid = \"c\"\nname = \"c\"\naddress = \"h\"\n"
+    );
+    let directory = Directory::parse(&text, Path::new("/c/gateways.toml")).unwrap();
+    assert_eq!(Directory::text(directory.gateways()), text);
+    let [older, by_ca, bare] = directory.gateways() else {
+        panic!("{directory:?}")
+    };
+    assert_eq!(older.endpoint().unwrap().to_string(), "wss://h:8433");
+    assert_eq!(older.trust(), Trust::Pinned(print));
+    let key = older.credential(None, None).unwrap().unwrap();
+    assert_eq!(key.dialect(), Dialect::Older);
+    assert!(!format!("{older:?} {key:?}").contains("OPENAPI"));
+    assert_eq!(by_ca.trust(), Trust::Ca("/c/ca.pem".into()));
+    assert!(by_ca.is_secure() && !bare.is_secure());
+    let spec = crate::GatewaySpec::of(older);
+    assert_eq!((spec.secure, spec.token_port), (true, 8443));
+    let with = |line: &str| problem(&format!("[[gateway]]\nuuid = \"a\"\n{line}\n"));
+    for (line, words) in [
+        ("fingerprint = \"AB\"", "64 hexadecimal digits"),
+        ("tls = \"yes\"", "true or false"),
+        ("dialect = \"2022\"", "2024, 2023"),
+        ("token_port = 0", "1 to 65535"),
+        ("tls = false\ndialect = \"2023\"", "over TLS only"),
+        ("tls = false\nca = \"x\"", "leave one out"),
+        ("key = \"too short\"", "16 printable"),
+    ] {
+        let text = with(line);
+        assert!(text.contains(words), "{text}");
+    }
+    // A pin takes the place of a CA, and keeps the rest.
+    let place = place(&text);
+    let pin = KnownGateway {
+        fingerprint: Some(print),
+        ..KnownGateway::new("b", "b")
+    };
+    assert_eq!(Directory::add(&place.path, &pin).unwrap(), Added::Changed);
+    let known = Directory::load(&place.path).unwrap();
+    let known = known.find("b").unwrap();
+    assert_eq!(
+        (known.trust(), known.tls),
+        (Trust::Pinned(print), Some(true))
+    );
+}
+
+#[test]
 fn every_field_is_read_and_written() {
     let text = concat!(
         "[[gateway]]\nuuid = \"bf01\"\nname = \"Home\"\nkey = \"k9Xq2mPz7LwT4vRb\"\n",
@@ -57,8 +109,8 @@ fn every_field_is_read_and_written() {
     assert_eq!(first.grace(), Duration::from_secs(90));
     assert_eq!(first.variants().padding, Padding::Zero);
     assert_eq!(
-        first.device_key(None).unwrap(),
-        Some(DeviceKey::parse(KEY, KeyForm::Md5).unwrap())
+        first.credential(None, None).unwrap(),
+        Some(DeviceKey::parse(KEY, KeyForm::Md5).unwrap().into())
     );
     assert_eq!(second.grace(), Duration::from_secs(30));
     assert_eq!(Directory::text(directory.gateways()), text);
@@ -268,14 +320,14 @@ fn what_is_wrong_is_named() {
 fn a_key_file_is_read_when_the_key_is_wanted() {
     let place = place("[[gateway]]\nuuid = \"a\"\nname = \"attic\"\nkey_file = \"a.key\"\n");
     let known = Directory::load(&place.path).unwrap().gateways()[0].clone();
-    let error = known.device_key(None).unwrap_err().to_string();
+    let error = known.credential(None, None).unwrap_err().to_string();
     assert!(
         error.contains("attic") && error.contains("no such file"),
         "{error}"
     );
     fs::write(place.folder.path().join("a.key"), format!("{KEY}\n")).unwrap();
-    let key = known.device_key(None).unwrap().unwrap();
-    assert_eq!(key, DeviceKey::parse(KEY, KeyForm::Ascii).unwrap());
+    let key = known.credential(None, None).unwrap().unwrap();
+    assert_eq!(key, DeviceKey::parse(KEY, KeyForm::Ascii).unwrap().into());
     let inline = known.with_key_inline().unwrap();
     assert_eq!(inline.key, Some(KeyText::new(KEY)));
     assert!(!inline.clone().without_key().has_key());
@@ -315,4 +367,32 @@ fn several_are_taken_over_together_or_not_at_all() {
     );
     let known = Directory::load(&place.path).unwrap();
     assert!(known.find("home").unwrap().has_key());
+}
+
+#[test]
+fn a_key_in_the_place_of_a_file_name_is_not_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    for key in [KEY, "00112233445566778899aabbccddeeff"] {
+        for path in [PathBuf::from(key), folder.path().join(key)] {
+            let known = KnownGateway {
+                key_file: Some(path.clone()),
+                ..KnownGateway::new("bf01", "home")
+            };
+            for error in [
+                known.credential(None, None).map(|_| ()).unwrap_err(),
+                known.key_text().map(|_| ()).unwrap_err(),
+            ] {
+                let error = error.to_string();
+                assert!(
+                    !error.contains(key) && error.contains("like a key"),
+                    "{error}"
+                );
+            }
+        }
+        // A file may have any name.
+        let path = folder.path().join(key);
+        fs::write(&path, "no key").unwrap();
+        assert!(key_file_name(&path).ends_with(key));
+    }
+    assert_eq!(key_file_name(Path::new("home.key")), "home.key");
 }

@@ -11,7 +11,7 @@ use hearthgate_client::{
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::GatewaySpec;
+use super::{Connect, GatewaySpec};
 use crate::feed::{Board, GatewayInfo, Link};
 use crate::grace::Grace;
 use crate::identity::GatewayId;
@@ -24,6 +24,7 @@ pub(super) struct Member {
     pub(super) specs: watch::Receiver<GatewaySpec>,
     pub(super) board: Arc<Board>,
     pub(super) names: Names,
+    pub(super) connect: Connect,
     pub(super) following: Option<Following>,
     /// Where others find the client, once there is a key.
     pub(super) client: Arc<parking_lot::Mutex<Option<Client>>>,
@@ -116,8 +117,7 @@ impl Member {
     }
 
     fn handle_sighting(&self, running: &Running, sighting: &Sighting) {
-        let path = self.specs.borrow().path.clone();
-        let found = found(sighting, path.as_deref());
+        let found = found(sighting, &self.specs.borrow());
         let differs = running.targets.send_if_modified(|target| {
             let differs = target.found != found;
             target.found = found;
@@ -153,8 +153,10 @@ impl Member {
         let last = self.following.as_ref().and_then(Following::last);
         let target = Target {
             fixed: spec.fixed.clone(),
-            found: last.map_or(Vec::new(), |last| found(&last, spec.path.as_deref())),
+            found: last.map_or(Vec::new(), |last| found(&last, spec)),
             key: key.clone(),
+            trust: spec.trust.clone(),
+            token_port: spec.token_port,
             wire: spec.wire,
             variants: spec.variants,
         };
@@ -168,7 +170,7 @@ impl Member {
         }
         state.link = Link::Connecting;
         let (targets, receiver) = watch::channel(target);
-        let (client, feed) = Client::keep(receiver, KeepOptions::new(state.name.clone()));
+        let (client, feed) = (self.connect.0)(receiver, KeepOptions::new(state.name.clone()));
         *self.client.lock() = Some(client.clone());
         Some(Running {
             client,
@@ -189,10 +191,11 @@ impl Member {
 }
 
 /// Returns the addresses of a sighting as endpoints, in its order.
-fn found(sighting: &Sighting, path: Option<&str>) -> Vec<Endpoint> {
+fn found(sighting: &Sighting, spec: &GatewaySpec) -> Vec<Endpoint> {
     let endpoint = |address: &std::net::SocketAddr| {
         let endpoint = Endpoint::new(&address.ip().to_string(), address.port()).ok()?;
-        match path {
+        let endpoint = endpoint.with_tls(spec.secure);
+        match &spec.path {
             Some(path) => endpoint.with_path(path).ok(),
             None => Some(endpoint),
         }

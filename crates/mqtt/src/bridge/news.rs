@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::render::put;
-use super::{Bridge, LONGEST_WAIT, LOOK, Later, Look, MqttError, RIVAL, Stage};
+use super::{Bridge, LONGEST_WAIT, LOOK, Later, Look, MqttError, PUSHED_OUT, RIVAL, Stage};
 use crate::broker::{BrokerError, Message, News, Order, Publish};
 use crate::outbox::Item;
 use crate::topics::Meaning;
@@ -59,7 +59,7 @@ impl Bridge {
         }
         look.sort();
         look.dedup();
-        self.order(Order::Subscribe(look));
+        self.order(Order::Look(look));
         // Comes back behind all that the broker keeps.
         let probe = self.own_words(None);
         self.order(Order::Publish(self.words("probe", &probe)));
@@ -73,6 +73,7 @@ impl Bridge {
     fn handle_down(&mut self, error: Option<&BrokerError>) -> Result<(), MqttError> {
         self.link = None;
         self.outbox.forget();
+        self.handle_pushed_out()?;
         let wait = self.wait.mul_f64(0.75 + 0.5 * fastrand::f64());
         self.stage = Stage::Away {
             until: Instant::now() + wait,
@@ -95,6 +96,29 @@ impl Bridge {
             tracing::warn!("{error}; connecting again until it succeeds");
             self.told_down = true;
         }
+        Ok(())
+    }
+
+    /// Gives way where a hub that was here before has the same client id: the broker lets the one push the
+    /// other out for ever, and not all say so (3.1.1 cannot).
+    fn handle_pushed_out(&mut self) -> Result<(), MqttError> {
+        let Stage::Looking(look) = &self.stage else {
+            return Ok(());
+        };
+        let same_id =
+            |rival: &&Rival| rival.client_id == self.client_id && rival.hub != self.memory.hub();
+        let Some(rival) = look
+            .rival
+            .as_ref()
+            .filter(same_id)
+            .filter(|_| !self.was_ready)
+        else {
+            return Ok(());
+        };
+        if self.pushed_out + 1 >= PUSHED_OUT {
+            return Err(self.rival(rival));
+        }
+        self.pushed_out += 1;
         Ok(())
     }
 

@@ -265,7 +265,7 @@ impl Bridge {
                 "via_device": self.topics.hub_object_id(),
             },
             "origin": self.origin(),
-            // Home Assistant fills its own defaults in for some of the components that share this.
+            // These are Home Assistant's defaults; it was seen to lose one, and the entity with it.
             "availability": [{
                 "topic": self.topics.bridge("state"),
                 "payload_available": "online",

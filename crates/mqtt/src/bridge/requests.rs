@@ -14,7 +14,7 @@ use crate::outbox::Item;
 use crate::topics::Topics;
 
 /// All requests, for the answer to an unknown one.
-const REQUESTS: &str = "rename, devices, announce, reconnect, remove";
+const REQUESTS: &str = "rename, list, re-announce, reconnect, remove";
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -60,7 +60,9 @@ impl Bridge {
             put(&mut answer, "id", id);
         }
         // The levels of topics come from outside here.
-        let known = what.bytes().all(|byte| byte.is_ascii_lowercase());
+        let known = what
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'-');
         let topic = self.topics.bridge(&format!(
             "response/{}",
             if known { what } else { "unknown" }
@@ -71,8 +73,8 @@ impl Bridge {
 
     fn carry_out(&mut self, what: &str, request: &Request) -> Outcome {
         match what {
-            "devices" => Ok(self.list()),
-            "announce" => {
+            "list" | "devices" => Ok(self.list()),
+            "re-announce" | "announce" => {
                 self.say_everything();
                 Ok(json!({"devices": self.known.devices().count()}))
             }
@@ -87,7 +89,11 @@ impl Bridge {
     }
 
     fn rename(&mut self, request: &Request) -> Outcome {
-        let name = request.name.as_deref().filter(|name| !name.is_empty());
+        let Some(name) = request.name.as_deref() else {
+            let problem = "`name` is missing: the new one, or an empty one to take the name away";
+            return Err(("invalid_request", problem.to_owned()));
+        };
+        let name = Some(name).filter(|name| !name.is_empty());
         let refused = |error: hearthgate_hub::FileError| ("invalid_value", error.to_string());
         let (gateway, device) = if request.device.is_some() {
             let device = self.device_of(request)?;

@@ -4,22 +4,44 @@ use std::time::Instant;
 
 use super::HANDSHAKE_TIMED_OUT;
 use super::channel::{Channel, Due, Silence};
-use crate::crypto::{ClientEntropy, DeviceKey, Nonce};
+use crate::crypto::{ClientEntropy, DeviceKey, Nonce, Token};
 use crate::error::{Ended, HandshakeFailure, Refuser, framing_close_code};
 use crate::handshake::{ExpectAuthOk, ExpectAuthRequired, HandshakeFault};
 use crate::limits::{HANDSHAKE_TIMEOUT, MESSAGE_MAX_BEFORE_AUTH, MESSAGE_MAX_CLIENT};
 use crate::variants::{Variants, Wire};
-use crate::websocket::{ClientUpgrade, Item, Opcode, close};
+use crate::websocket::{ClientUpgrade, Item, Opcode, UpgradeError, close};
 use crate::wire::{
     ErrorBody, ErrorCode, Event, EventKind, FromGateway, RemoteError, Request, decode_from_gateway,
     write_error, write_request,
 };
 
+/// By what right a client gets its session. `Debug` shows no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// The device key, by the handshake of section 4.
+    Key(DeviceKey),
+    /// The access token of the older dialect (section 8), which travels in the upgrade: no handshake and
+    /// no encryption of our own follow.
+    Token(Token),
+}
+
+impl From<DeviceKey> for Access {
+    fn from(key: DeviceKey) -> Self {
+        Self::Key(key)
+    }
+}
+
+impl From<Token> for Access {
+    fn from(token: Token) -> Self {
+        Self::Token(token)
+    }
+}
+
 /// How a client talks to a gateway.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// The device key.
-    pub key: DeviceKey,
+    /// The device key, or an access token.
+    pub access: Access,
     /// The gateway's address for the Host header.
     pub host: String,
     /// The path to ask for.
@@ -38,9 +60,9 @@ pub struct ClientConfig {
 
 impl ClientConfig {
     /// Makes a configuration of defaults.
-    pub fn new(key: DeviceKey, host: impl Into<String>) -> Self {
+    pub fn new(access: impl Into<Access>, host: impl Into<String>) -> Self {
         Self {
-            key,
+            access: access.into(),
             host: host.into(),
             path: "/".to_owned(),
             wire: None,
@@ -110,17 +132,23 @@ impl ClientConnection {
         reason = "random bytes are used up: no two connections share them"
     )]
     pub fn new(config: ClientConfig, entropy: ClientEntropy, started: Instant) -> Self {
+        let (key, wire, token) = match &config.access {
+            Access::Key(key) => (*key.bytes(), config.wire.unwrap_or_default(), None),
+            // Never used: nothing is encrypted.
+            Access::Token(token) => ([0; 16], Wire::Plain, Some(token)),
+        };
         let mut channel = Channel::new(
-            config.key.bytes(),
+            &key,
             config.variants.padding,
-            config.wire.unwrap_or_default(),
+            wire,
             MESSAGE_MAX_BEFORE_AUTH,
             Some(entropy.mask_seed),
         );
-        let upgrade = ClientUpgrade::start(
+        let upgrade = ClientUpgrade::start_with(
             &config.host,
             &config.path,
             entropy.websocket_key,
+            token,
             channel.raw_out(),
         );
         Self {
@@ -147,10 +175,10 @@ impl ClientConnection {
                 Ok(None) => {}
                 Ok(Some(rest)) => {
                     self.uuid = upgrade.take_uuid();
-                    self.phase = Phase::ExpectAuthRequired(ExpectAuthRequired::start(self.nonce));
+                    self.upgraded();
                     self.channel.framer.push(&rest);
                 }
-                Err(error) => self.end(Ended::Upgrade(error)),
+                Err(error) => self.refused(error),
             },
             Phase::Ended => {}
             _ => self.channel.framer.push(bytes),
@@ -159,7 +187,10 @@ impl ClientConnection {
 
     /// Takes note that the socket gives no more bytes.
     pub fn handle_eof(&mut self) {
-        self.end(Ended::Lost);
+        match self.unfinished() {
+            Some(error) => self.end(Ended::Upgrade(error)),
+            None => self.end(Ended::Lost),
+        }
     }
 
     /// Does what is due at `now`.
@@ -172,6 +203,9 @@ impl ClientConnection {
                 Due::End => self.close_as(close::POLICY, "silent for too long", Ended::Silent),
             },
             _ if now >= self.handshake_deadline => {
+                if let Some(error) = self.unfinished() {
+                    return self.end(Ended::Upgrade(error));
+                }
                 self.close_as(close::POLICY, HANDSHAKE_TIMED_OUT, Ended::HandshakeTimeout);
             }
             _ => {}
@@ -267,6 +301,36 @@ impl ClientConnection {
         self.channel.take_output()
     }
 
+    /// Goes on after the 101: with the handshake, or in the older dialect with the session itself.
+    fn upgraded(&mut self) {
+        if matches!(self.config.access, Access::Token(_)) {
+            self.channel.set_limit(self.config.message_max);
+            self.phase = Phase::Ready;
+            self.pending = Some(ClientEvent::Authenticated);
+        } else {
+            self.phase = Phase::ExpectAuthRequired(ExpectAuthRequired::start(self.nonce));
+        }
+    }
+
+    fn refused(&mut self, error: UpgradeError) {
+        let token = matches!(self.config.access, Access::Token(_));
+        self.end(match error {
+            UpgradeError::Refused { status: 401 | 403 } if token => Ended::Authentication {
+                by: Refuser::Peer,
+                detail: HandshakeFailure::Claim("access token"),
+            },
+            error => Ended::Upgrade(error),
+        });
+    }
+
+    /// Returns what is known of a refusal that has not come whole.
+    fn unfinished(&self) -> Option<UpgradeError> {
+        match &self.phase {
+            Phase::Upgrade(upgrade) => upgrade.unfinished(),
+            _ => None,
+        }
+    }
+
     /// Takes the next frame and, after the handshake, its message apart.
     fn next_message(&mut self) -> Incoming {
         let first = matches!(self.phase, Phase::ExpectAuthRequired(_));
@@ -358,7 +422,9 @@ impl ClientConnection {
     }
 
     fn handshake(&mut self, json: &[u8]) -> Option<ClientEvent> {
-        let key = &self.config.key;
+        let Access::Key(key) = &self.config.access else {
+            return None;
+        };
         let variants = self.config.variants;
         let failed = match std::mem::replace(&mut self.phase, Phase::Ready) {
             Phase::ExpectAuthRequired(state) => {

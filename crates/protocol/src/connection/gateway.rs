@@ -5,24 +5,27 @@ use std::time::Instant;
 
 use super::HANDSHAKE_TIMED_OUT;
 use super::channel::{Channel, Due, Silence};
-use crate::crypto::{DeviceKey, Nonce};
+use crate::crypto::{Credential, Nonce};
 use crate::error::{Ended, HandshakeFailure, Refuser, framing_close_code};
 use crate::handshake::ExpectAuth;
 use crate::limits::{HANDSHAKE_TIMEOUT, MESSAGE_MAX_BEFORE_AUTH, MESSAGE_MAX_GATEWAY};
+use crate::token::{self, Claim, Tokens};
 use crate::variants::{Variants, Wire};
 use crate::websocket::{
-    Item, Opcode, ServerUpgrade, UpgradeError, bad_request, close, not_an_upgrade,
+    Item, Opcode, Opening, ServerUpgrade, UpgradeError, bad_request, close, not_an_upgrade,
+    unauthorized,
 };
 use crate::wire::{ErrorBody, FromClient, Request, decode_from_client};
 
 /// What all connections of a gateway share.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
-    /// The device key.
-    pub key: DeviceKey,
+    /// The key, which decides on the dialect: with an API key it is the older one (section 8), and whoever
+    /// makes the connection decides on [`GatewayEvent::Claimed`].
+    pub key: Credential,
     /// Who it is, to be said in the response to the upgrade; not said where there is none.
     pub uuid: Option<Arc<str>>,
-    /// The wire encoding that the gateway speaks.
+    /// The wire encoding that the gateway speaks; in the older dialect always `plain`.
     pub wire: Wire,
     /// Open choices of the protocol.
     pub variants: Variants,
@@ -34,9 +37,9 @@ pub struct GatewayConfig {
 
 impl GatewayConfig {
     /// Makes a configuration of defaults.
-    pub fn new(key: DeviceKey) -> Self {
+    pub fn new(key: impl Into<Credential>) -> Self {
         Self {
-            key,
+            key: key.into(),
             uuid: None,
             wire: Wire::default(),
             variants: Variants::default(),
@@ -49,6 +52,9 @@ impl GatewayConfig {
 /// What happened on a gateway's connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GatewayEvent {
+    /// In the older dialect: somebody wants tokens or a session. To be decided by
+    /// [`GatewayConnection::admit`], [`GatewayConnection::give`] or [`GatewayConnection::deny`].
+    Claimed(Claim),
     /// The client has proven that it knows the key. From here on events may be sent.
     Authenticated,
     /// The client failed to. Nothing is sent until [`GatewayConnection::reject`], which the caller
@@ -75,9 +81,13 @@ pub enum GatewayEvent {
 #[derive(Debug)]
 enum Phase {
     Upgrade(ServerUpgrade),
+    /// A claim of the older dialect is being decided on; the bytes that followed it.
+    Claimed(Box<(Opening, Vec<u8>)>),
     ExpectAuth(ExpectAuth),
     /// Authentication failed and the close is being delayed.
     Rejected,
+    /// The same where there is no WebSocket yet.
+    Denied,
     Ready,
     Ended,
 }
@@ -98,13 +108,13 @@ pub struct GatewayConnection {
 impl GatewayConnection {
     /// Starts with an accepted TCP connection; `nonce` is 16 new random bytes.
     pub fn new(config: Arc<GatewayConfig>, nonce: Nonce, now: Instant) -> Self {
-        let channel = Channel::new(
-            config.key.bytes(),
-            config.variants.padding,
-            config.wire,
-            MESSAGE_MAX_BEFORE_AUTH,
-            None,
-        );
+        let (key, wire) = match &config.key {
+            Credential::Device(key) => (*key.bytes(), config.wire),
+            // Never used: nothing is encrypted.
+            Credential::Api(_) => ([0; 16], Wire::Plain),
+        };
+        let padding = config.variants.padding;
+        let channel = Channel::new(&key, padding, wire, MESSAGE_MAX_BEFORE_AUTH, None);
         let upgrade = ServerUpgrade::new(config.uuid.clone());
         Self {
             config,
@@ -123,7 +133,18 @@ impl GatewayConnection {
             return;
         }
         self.silence.hear(now);
+        let older = matches!(self.config.key, Credential::Api(_));
         match &mut self.phase {
+            Phase::Upgrade(upgrade) if older => match upgrade.handle_claim(bytes) {
+                Ok(None) => {}
+                Ok(Some((claim, opening, rest))) => {
+                    self.phase = Phase::Claimed(Box::new((opening, rest)));
+                    self.pending = Some(GatewayEvent::Claimed(claim));
+                }
+                Err(error) => self.refuse_upgrade(error),
+            },
+            // Bounded: the claim is decided on before anything else is read.
+            Phase::Claimed(claimed) => claimed.1.extend_from_slice(bytes),
             Phase::Upgrade(upgrade) => match upgrade.handle(bytes, self.channel.raw_out()) {
                 Ok(None) => {}
                 Ok(Some((request, rest))) => self.upgraded(&request.path, &rest),
@@ -131,7 +152,7 @@ impl GatewayConnection {
             },
             Phase::ExpectAuth(_) | Phase::Ready => self.channel.framer.push(bytes),
             // Nothing that such a peer says matters any more.
-            Phase::Rejected | Phase::Ended => {}
+            Phase::Rejected | Phase::Denied | Phase::Ended => {}
         }
     }
 
@@ -140,17 +161,22 @@ impl GatewayConnection {
         self.end(Ended::Lost);
     }
 
+    /// Takes note that the client is not being read from: what it may have sent is not its silence.
+    pub fn hold_back(&mut self, now: Instant) {
+        self.silence.hear(now);
+    }
+
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         match self.phase {
-            Phase::Ended | Phase::Rejected => {}
-            Phase::Upgrade(_) if now >= self.handshake_deadline => {
+            Phase::Ended | Phase::Rejected | Phase::Denied => {}
+            Phase::Upgrade(_) | Phase::Claimed(_) if now >= self.handshake_deadline => {
                 self.end(Ended::HandshakeTimeout);
             }
             Phase::ExpectAuth(_) if now >= self.handshake_deadline => {
                 self.close_as(close::POLICY, HANDSHAKE_TIMED_OUT, Ended::HandshakeTimeout);
             }
-            Phase::Upgrade(_) => {}
+            Phase::Upgrade(_) | Phase::Claimed(_) => {}
             Phase::ExpectAuth(_) | Phase::Ready => match self.silence.due(now) {
                 Due::Nothing => {}
                 Due::Ping => self.channel.send_control(Opcode::Ping, b""),
@@ -162,10 +188,10 @@ impl GatewayConnection {
     /// Returns when [`GatewayConnection::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Upgrade(_) => Some(self.handshake_deadline),
+            Phase::Upgrade(_) | Phase::Claimed(_) => Some(self.handshake_deadline),
             Phase::ExpectAuth(_) => Some(self.handshake_deadline.min(self.silence.deadline())),
             Phase::Ready => Some(self.silence.deadline()),
-            Phase::Rejected | Phase::Ended => None,
+            Phase::Rejected | Phase::Denied | Phase::Ended => None,
         }
     }
 
@@ -243,6 +269,44 @@ impl GatewayConnection {
             self.channel
                 .send_close(Some(close::POLICY), "authentication failed");
             self.phase = Phase::Ended;
+        } else if matches!(self.phase, Phase::Denied) {
+            unauthorized(self.channel.raw_out());
+            self.phase = Phase::Ended;
+        }
+    }
+
+    /// Opens the session that was claimed with a right access token: [`GatewayEvent::Authenticated`]
+    /// follows. Does nothing where none was claimed.
+    pub fn admit(&mut self) {
+        let Phase::Claimed(claimed) = &mut self.phase else {
+            return;
+        };
+        let (opening, rest) = std::mem::take(&mut **claimed);
+        self.phase = Phase::Ready;
+        if self.is_elsewhere(&opening.path) {
+            return self.not_found();
+        }
+        opening.accept(self.config.uuid.as_deref(), self.channel.raw_out());
+        self.channel.set_limit(self.config.message_max);
+        self.channel.framer.push(&rest);
+        self.pending = Some(GatewayEvent::Authenticated);
+    }
+
+    /// Answers a right claim of tokens and ends the connection.
+    pub fn give(&mut self, tokens: &Tokens) {
+        if matches!(self.phase, Phase::Claimed(_)) {
+            token::write_answer(self.channel.raw_out(), tokens);
+            self.end(Ended::Local("gave tokens".to_owned()));
+        }
+    }
+
+    /// Finds a claim wrong: [`GatewayEvent::AuthenticationFailed`] follows, and nothing is sent until
+    /// [`GatewayConnection::reject`]. `what` was wrong is for the log, never for the peer.
+    pub fn deny(&mut self, what: &'static str) {
+        if matches!(self.phase, Phase::Claimed(_)) {
+            self.phase = Phase::Denied;
+            let failure = HandshakeFailure::Claim(what);
+            self.pending = Some(GatewayEvent::AuthenticationFailed(failure));
         }
     }
 
@@ -279,21 +343,21 @@ impl GatewayConnection {
         self.channel.swap_buffer(buffer)
     }
 
+    fn is_elsewhere(&self, path: &str) -> bool {
+        let wanted = self.config.path.as_deref();
+        wanted.is_some_and(|wanted| wanted != path)
+    }
+
+    fn not_found(&mut self) {
+        let out = self.channel.raw_out();
+        out.clear();
+        bad_request(out, "404 Not Found", "No gateway at this path.\n");
+        self.end(Ended::Upgrade(UpgradeError::Refused { status: 404 }));
+    }
+
     fn upgraded(&mut self, path: &str, rest: &[u8]) {
-        if self
-            .config
-            .path
-            .as_deref()
-            .is_some_and(|wanted| wanted != path)
-        {
-            self.channel.raw_out().clear();
-            bad_request(
-                self.channel.raw_out(),
-                "404 Not Found",
-                "No gateway at this path.\n",
-            );
-            self.end(Ended::Upgrade(UpgradeError::Refused { status: 404 }));
-            return;
+        if self.is_elsewhere(path) {
+            return self.not_found();
         }
         let mut json = Vec::new();
         self.phase = Phase::ExpectAuth(ExpectAuth::start(self.nonce, &mut json));
@@ -320,7 +384,10 @@ impl GatewayConnection {
             return GatewayEvent::Ended(Ended::Lost);
         };
         let mut answer = Vec::new();
-        match state.handle(json, &self.config.key, self.config.variants, &mut answer) {
+        let Credential::Device(key) = &self.config.key else {
+            return GatewayEvent::Ended(Ended::Lost);
+        };
+        match state.handle(json, key, self.config.variants, &mut answer) {
             Ok(session) => {
                 // `auth_ok` still travels under the device key; everything later does not.
                 self.channel.send(&answer);

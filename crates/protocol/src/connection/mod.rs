@@ -9,7 +9,7 @@ mod channel;
 mod client;
 mod gateway;
 
-pub use client::{ClientConfig, ClientConnection, ClientEvent};
+pub use client::{Access, ClientConfig, ClientConnection, ClientEvent};
 pub use gateway::{GatewayConfig, GatewayConnection, GatewayEvent};
 
 /// The reason that goes with 1008 where the handshake was not done in time: no refusal of a key.

@@ -2,6 +2,7 @@
 
 mod client;
 mod gateway;
+mod older;
 
 use std::time::Instant;
 

@@ -3,12 +3,18 @@
 //! Secrets are types that print `***` and are wiped when dropped.
 
 mod cipher;
+mod fingerprint;
 mod key;
+mod key_text;
 mod mac;
+mod secret;
 
 pub use cipher::{CipherError, Decryptor, Encryptor};
+pub use fingerprint::{Fingerprint, FingerprintError};
 pub use key::{DeviceKey, KeyError, SessionKey};
+pub use key_text::KeyText;
 pub use mac::{Nonce, ProofBytes, prove};
+pub use secret::{API_KEY_MAX, ApiKey, ApiKeyError, Credential, Token};
 
 /// The random bytes that a client connection needs, from the operating system's generator.
 #[derive(Clone)]

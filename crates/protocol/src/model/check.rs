@@ -8,6 +8,9 @@ use super::json::shortened;
 use super::schema::{IntegerSpec, Schema, Spec};
 use super::value::Value;
 
+/// About the most bytes of an enum's range in a message.
+const RANGE_SHOWN: usize = 400;
+
 /// Why a write is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -101,7 +104,23 @@ fn check_enum(range: &[Box<str>], value: &Value) -> Option<String> {
         return Some(wrong_type("a string", value));
     };
     let known = range.is_empty() || range.iter().any(|known| **known == *word);
-    (!known).then(|| format!("is not in range {}", range.join(", ")))
+    (!known).then(|| format!("is not in range {}", listed(range)))
+}
+
+/// Lists the words of a range; of a long one the first. A message is for people, and one request may
+/// have thousands of them.
+fn listed(range: &[Box<str>]) -> String {
+    let mut text = String::new();
+    for (index, word) in range.iter().enumerate() {
+        if text.len() >= RANGE_SHOWN {
+            return format!("{text}, .. ({} more)", range.len() - index);
+        }
+        if index > 0 {
+            text.push_str(", ");
+        }
+        text.push_str(&shortened(word));
+    }
+    text
 }
 
 fn check_json(value: &Value) -> Option<String> {
@@ -236,6 +255,18 @@ mod tests {
             &[("\"c\"", "range a, b"), ("0", "an integer")],
         );
         accepts("Enum", "not json", &["\"anything\""]);
+    }
+
+    #[test]
+    fn a_long_range_is_shortened_in_the_message() {
+        let words: Vec<String> = (0..10_000).map(|word| format!("\"w{word}\"")).collect();
+        let values = format!("{{\"range\":[{}]}}", words.join(","));
+        let message = check("Enum", &values, "\"x\"").unwrap_err();
+        assert!(message.contains("range w0, w1, "), "{message}");
+        assert!(message.ends_with(" more)"), "{message}");
+        assert!(message.len() < 600, "{message}");
+        let values = format!("{{\"range\":[\"{}\"]}}", "long".repeat(10_000));
+        assert!(check("Enum", &values, "\"x\"").unwrap_err().len() < 600);
     }
 
     #[test]

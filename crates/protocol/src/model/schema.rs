@@ -330,6 +330,8 @@ fn words(raw: Option<&&RawValue>) -> Vec<Box<str>> {
     items.into_iter().map(word).collect()
 }
 
+/// Names the flags that are set; the number, where the names would be read as something else: labels
+/// that are numbers, hold commas or come twice.
 fn flag_names(flags: i64, labels: &[Box<str>]) -> String {
     if labels.is_empty() || flags < 0 {
         return flags.to_string();
@@ -341,10 +343,14 @@ fn flag_names(flags: i64, labels: &[Box<str>]) -> String {
             None => format!("bit{bit}"),
         })
         .collect();
-    if names.is_empty() {
+    let shown = if names.is_empty() {
         "none".to_owned()
     } else {
         names.join(",")
+    };
+    match parse_flags(&shown, labels) {
+        Ok(read) if read.as_i64() == Some(flags) => shown,
+        _ => flags.to_string(),
     }
 }
 
@@ -354,7 +360,8 @@ fn parse_flags(text: &str, labels: &[Box<str>]) -> Result<Value, String> {
     }
     let mut flags = 0i64;
     for name in text.split(',').filter(|name| *name != "none") {
-        match labels.iter().position(|label| **label == *name) {
+        let named = labels.iter().position(|label| **label == *name);
+        match named.or_else(|| unnamed_flag(name, labels)) {
             Some(bit) if bit < 63 => flags |= 1 << bit,
             _ => {
                 return Err(format!(
@@ -365,6 +372,14 @@ fn parse_flags(text: &str, labels: &[Box<str>]) -> Result<Value, String> {
         }
     }
     Ok(Value::from(flags))
+}
+
+/// Returns the bit of a flag without a name, as [`flag_names`] shows it.
+fn unnamed_flag(name: &str, labels: &[Box<str>]) -> Option<usize> {
+    let digits = name.strip_prefix("bit")?;
+    let bit: usize = digits.parse().ok()?;
+    // Nothing but what is shown: no sign, no zeros in front.
+    (bit >= labels.len() && bit.to_string() == digits).then_some(bit)
 }
 
 #[cfg(test)]
@@ -477,7 +492,15 @@ mod tests {
         assert_eq!(shown("Bitmap", labels, "4"), "bit2");
         assert_eq!(input("Bitmap", labels, "heat").unwrap(), "2");
         assert_eq!(input("Bitmap", labels, "none").unwrap(), "0");
-        assert!(input("Bitmap", labels, "cold").is_err());
+        assert_eq!(input("Bitmap", labels, "bit2,heat").unwrap(), "6");
+        for nonsense in ["cold", "bit", "bit0", "bit02", "bit+2", "bit63", ""] {
+            assert!(input("Bitmap", labels, nonsense).is_err(), "{nonsense}");
+        }
+        // Names that would be read as something else are not shown.
+        for (label, value) in [("7", "1"), ("a,b", "1"), ("none", "1"), ("bit1", "3")] {
+            let labels = format!("{{\"label\":[\"{label}\"]}}");
+            assert_eq!(shown("Bitmap", &labels, value), value);
+        }
         assert_eq!(
             spec("Bitmap", "{\"maxlen\":4}"),
             Spec::Bitmap {

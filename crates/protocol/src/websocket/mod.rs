@@ -15,6 +15,7 @@ pub use upgrade::{
     ClientUpgrade, ServerUpgrade, UUID_HEADER, UpgradeError, UpgradeRequest, bad_request,
     not_an_upgrade,
 };
+pub(crate) use upgrade::{Opening, unauthorized};
 
 /// WebSocket close codes that the protocol uses (section 3), and 1002 from RFC 6455.
 pub mod close {

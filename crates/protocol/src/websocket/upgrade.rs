@@ -8,9 +8,12 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
+use zeroize::Zeroize;
 
 use crate::beacon::is_valid_uuid;
+use crate::crypto::Token;
 use crate::limits::{UPGRADE_HEAD_MAX, UPGRADE_HEADERS_MAX};
+use crate::token::{Claim, write_bearer};
 
 /// The header of the 101 in which our gateway says its uuid (section 3): an extension of ours. It is a
 /// hint until the handshake is done, since anybody can send it.
@@ -81,48 +84,133 @@ impl ServerUpgrade {
         out: &mut Vec<u8>,
     ) -> Result<Option<(UpgradeRequest, Vec<u8>)>, UpgradeError> {
         self.head.extend_from_slice(bytes);
-        let mut headers = [httparse::EMPTY_HEADER; UPGRADE_HEADERS_MAX];
-        let mut request = httparse::Request::new(&mut headers);
-        let size = match request.parse(&self.head) {
-            Ok(httparse::Status::Complete(size)) if size <= UPGRADE_HEAD_MAX => size,
-            Ok(httparse::Status::Partial) if self.head.len() <= UPGRADE_HEAD_MAX => {
-                return Ok(None);
-            }
-            Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(UpgradeError::TooLong),
-            Err(_) if looks_like_tls(&self.head) => return Err(UpgradeError::Tls),
-            Err(_) => return Err(UpgradeError::NotHttp),
+        let Some((request, size)) = read_request(&self.head)? else {
+            return Ok(None);
         };
-        let header = |name: &str| find(request.headers, name);
-        let asks = request.method == Some("GET")
-            && has_token(request.headers, "upgrade", "websocket")
-            && has_token(request.headers, "connection", "upgrade")
-            && header("sec-websocket-version").is_some_and(|version| version.trim() == "13");
-        let key = header("sec-websocket-key")
-            .map(str::trim)
-            .filter(|key| STANDARD.decode(key).is_ok_and(|key| key.len() == 16));
-        let (true, Some(key)) = (asks, key) else {
+        let Wanted::WebSocket { key, path } = request.wanted else {
             return Err(UpgradeError::NotAnUpgrade);
         };
-        out.extend_from_slice(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
-        );
-        out.extend_from_slice(accept(key).as_bytes());
-        if let Some(uuid) = &self.uuid {
-            out.extend_from_slice(format!("\r\n{UUID_HEADER}: {uuid}").as_bytes());
-        }
-        out.extend_from_slice(b"\r\n\r\n");
-        let request = UpgradeRequest {
-            path: request.path.unwrap_or("/").to_owned(),
-        };
+        write_switch(&key, self.uuid.as_deref(), out);
         let rest = self.head.get(size..).unwrap_or_default().to_vec();
         self.head = Vec::new();
-        Ok(Some((request, rest)))
+        Ok(Some((UpgradeRequest { path }, rest)))
+    }
+
+    /// Takes bytes until the request is whole, in the older dialect (section 8): gives what is asked for,
+    /// and whatever bytes followed, and writes nothing.
+    ///
+    /// # Errors
+    /// Where there is no HTTP request, or one of another method.
+    pub(crate) fn handle_claim(
+        &mut self,
+        bytes: &[u8],
+    ) -> Result<Option<(Claim, Opening, Vec<u8>)>, UpgradeError> {
+        self.head.extend_from_slice(bytes);
+        let Some((request, size)) = read_request(&self.head)? else {
+            return Ok(None);
+        };
+        let (claim, opening) = match request.wanted {
+            Wanted::WebSocket { key, path } => {
+                (Claim::Session(request.bearer), Opening { key, path })
+            }
+            Wanted::Other { get: true, path } => match Claim::of_path(&path, request.bearer) {
+                Some(claim) => (claim, Opening::default()),
+                None => return Err(UpgradeError::NotAnUpgrade),
+            },
+            Wanted::Other { .. } => return Err(UpgradeError::NotAnUpgrade),
+        };
+        let rest = self.head.get(size..).unwrap_or_default().to_vec();
+        // The head holds a secret.
+        self.head.zeroize();
+        Ok(Some((claim, opening, rest)))
     }
 
     /// Tells whether any byte has come.
     pub fn started(&self) -> bool {
         !self.head.is_empty()
     }
+}
+
+/// A WebSocket that a claim asks for: answered once the claim is found right.
+#[derive(Debug, Default)]
+pub(crate) struct Opening {
+    key: String,
+    pub(crate) path: String,
+}
+
+impl Opening {
+    /// Writes the 101, and who the gateway is.
+    pub(crate) fn accept(&self, uuid: Option<&str>, out: &mut Vec<u8>) {
+        write_switch(&self.key, uuid, out);
+    }
+}
+
+struct Request {
+    wanted: Wanted,
+    /// What came as `Authorization: Bearer`; empty where nothing did.
+    bearer: Token,
+}
+
+enum Wanted {
+    WebSocket { key: String, path: String },
+    Other { get: bool, path: String },
+}
+
+/// Reads a whole request head; none where bytes are missing. What is found does not depend on how the
+/// bytes were cut: no more of them is looked at than a head may have.
+fn read_request(bytes: &[u8]) -> Result<Option<(Request, usize)>, UpgradeError> {
+    match tls_record(bytes) {
+        Some(true) => return Err(UpgradeError::Tls),
+        None => return Ok(None),
+        Some(false) => {}
+    }
+    let head = bytes.get(..UPGRADE_HEAD_MAX).unwrap_or(bytes);
+    let mut headers = [httparse::EMPTY_HEADER; UPGRADE_HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    let size = match request.parse(head) {
+        Ok(httparse::Status::Complete(size)) => size,
+        Ok(httparse::Status::Partial) if bytes.len() <= UPGRADE_HEAD_MAX => return Ok(None),
+        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+            return Err(UpgradeError::TooLong);
+        }
+        Err(_) => return Err(UpgradeError::NotHttp),
+    };
+    let header = |name: &str| find(request.headers, name);
+    let get = request.method == Some("GET");
+    let asks = get
+        && has_token(request.headers, "upgrade", "websocket")
+        && has_token(request.headers, "connection", "upgrade")
+        && header("sec-websocket-version").is_some_and(|version| version.trim() == "13");
+    let key = header("sec-websocket-key")
+        .map(str::trim)
+        .filter(|key| STANDARD.decode(key).is_ok_and(|key| key.len() == 16));
+    let path = request.path.unwrap_or("/").to_owned();
+    let wanted = match (asks, key) {
+        (true, Some(key)) => Wanted::WebSocket {
+            key: key.to_owned(),
+            path,
+        },
+        _ => Wanted::Other { get, path },
+    };
+    let bearer = header("authorization").and_then(|value| {
+        let (scheme, secret) = value.trim().split_once(' ')?;
+        scheme
+            .eq_ignore_ascii_case("bearer")
+            .then(|| Token::new(secret.trim()))
+    });
+    let bearer = bearer.unwrap_or_default();
+    Ok(Some((Request { wanted, bearer }, size)))
+}
+
+fn write_switch(key: &str, uuid: Option<&str>, out: &mut Vec<u8>) {
+    out.extend_from_slice(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
+    );
+    out.extend_from_slice(accept(key).as_bytes());
+    if let Some(uuid) = uuid {
+        out.extend_from_slice(format!("\r\n{UUID_HEADER}: {uuid}").as_bytes());
+    }
+    out.extend_from_slice(b"\r\n\r\n");
 }
 
 /// Writes the answer to an HTTP request that is no upgrade: 426, and what would be one.
@@ -132,6 +220,16 @@ pub fn not_an_upgrade(out: &mut Vec<u8>) {
         "426 Upgrade Required",
         "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
         "This is a WebSocket server: connect with a client of the gateway protocol.\n",
+    );
+}
+
+/// Writes the answer to a wrong key or token of the older dialect: never which of them it was, nor why.
+pub(crate) fn unauthorized(out: &mut Vec<u8>) {
+    refuse(
+        out,
+        "401 Unauthorized",
+        "WWW-Authenticate: Bearer\r\n",
+        "Wrong or expired.\n",
     );
 }
 
@@ -154,20 +252,38 @@ fn refuse(out: &mut Vec<u8>, status: &str, headers: &str, body: &str) {
 pub struct ClientUpgrade {
     key: String,
     head: Vec<u8>,
+    /// Whether it is a 400 whose body, which may tell of TLS, is still on its way.
+    refused: bool,
     uuid: Option<Box<str>>,
 }
 
 impl ClientUpgrade {
     /// Writes the request; `host` is the gateway's address for the Host header.
     pub fn start(host: &str, path: &str, key: [u8; 16], out: &mut Vec<u8>) -> Self {
+        Self::start_with(host, path, key, None, out)
+    }
+
+    /// Writes the request of the older dialect, which carries an access token (section 8).
+    pub fn start_with(
+        host: &str,
+        path: &str,
+        key: [u8; 16],
+        token: Option<&Token>,
+        out: &mut Vec<u8>,
+    ) -> Self {
         let key = STANDARD.encode(key);
         let head = format!(
-            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
         );
         out.extend_from_slice(head.as_bytes());
+        if let Some(token) = token {
+            write_bearer(out, token.expose());
+        }
+        out.extend_from_slice(b"\r\n");
         Self {
             key,
             head: Vec::new(),
+            refused: false,
             uuid: None,
         }
     }
@@ -178,30 +294,43 @@ impl ClientUpgrade {
     /// Where the other side does not speak HTTP or refuses.
     pub fn handle(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, UpgradeError> {
         self.head.extend_from_slice(bytes);
-        if looks_like_tls(&self.head) {
-            return Err(UpgradeError::Tls);
+        match tls_record(&self.head) {
+            Some(true) => return Err(UpgradeError::Tls),
+            None => return Ok(None),
+            Some(false) => {}
         }
+        let head = self.head.get(..UPGRADE_HEAD_MAX).unwrap_or(&self.head);
         let mut headers = [httparse::EMPTY_HEADER; UPGRADE_HEADERS_MAX];
         let mut response = httparse::Response::new(&mut headers);
-        let size = match response.parse(&self.head) {
-            Ok(httparse::Status::Complete(size)) if size <= UPGRADE_HEAD_MAX => size,
+        let size = match response.parse(head) {
+            Ok(httparse::Status::Complete(size)) => size,
             Ok(httparse::Status::Partial) if self.head.len() <= UPGRADE_HEAD_MAX => {
                 return Ok(None);
             }
-            Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(UpgradeError::TooLong),
+            Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+                return Err(UpgradeError::TooLong);
+            }
             Err(_) => return Err(UpgradeError::NotHttp),
         };
         let status = response.code.unwrap_or_default();
         let header = |name: &str| find(response.headers, name);
-        if status != 101 {
+        if status == 400 {
+            let length = header("content-length").and_then(|length| length.trim().parse().ok());
+            let room = UPGRADE_HEAD_MAX.saturating_sub(size);
+            let length = length.unwrap_or(usize::MAX).min(room);
             let body = self.head.get(size..).unwrap_or_default();
+            let body = body.get(..length).unwrap_or(body);
             // What web servers say to plain HTTP on their TLS port.
-            let tls = status == 400 && String::from_utf8_lossy(body).contains("HTTPS");
-            return Err(if tls {
-                UpgradeError::Tls
-            } else {
-                UpgradeError::Refused { status }
-            });
+            if body.windows(5).any(|word| word == b"HTTPS") {
+                return Err(UpgradeError::Tls);
+            }
+            if body.len() < length {
+                self.refused = true;
+                return Ok(None);
+            }
+        }
+        if status != 101 {
+            return Err(UpgradeError::Refused { status });
         }
         if !has_token(response.headers, "upgrade", "websocket")
             || !has_token(response.headers, "connection", "upgrade")
@@ -220,6 +349,12 @@ impl ClientUpgrade {
             .filter(|uuid| is_valid_uuid(uuid))
             .map(Box::from);
         Ok(Some(self.head.split_off(size)))
+    }
+
+    /// Returns what is known where nothing more comes: a refusal whose body was still waited for.
+    pub fn unfinished(&self) -> Option<UpgradeError> {
+        self.refused
+            .then_some(UpgradeError::Refused { status: 400 })
     }
 
     /// Returns the uuid that the gateway gave itself in its response, if it did.
@@ -259,9 +394,14 @@ fn accept(key: &str) -> String {
     )
 }
 
-/// A TLS record: handshake or alert, of any version.
-fn looks_like_tls(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x15 | 0x16, 0x03, 0..=4, ..])
+/// Tells whether the first bytes are those of a TLS record, handshake or alert, of any version; none
+/// where more of them have to come. HTTP begins with neither.
+fn tls_record(bytes: &[u8]) -> Option<bool> {
+    match bytes {
+        [] | [0x15 | 0x16] | [0x15 | 0x16, 0x03] => None,
+        [0x15 | 0x16, 0x03, version, ..] => Some(*version <= 4),
+        _ => Some(false),
+    }
 }
 
 #[cfg(test)]
@@ -364,6 +504,59 @@ mod tests {
             serve(&format!("GET / HTTP/1.1\r\nx: {}", "y".repeat(9000))),
             Err(UpgradeError::TooLong)
         );
+    }
+
+    #[test]
+    fn tls_is_told_from_garbage_byte_by_byte() {
+        for record in [b"\x16\x03\x01\x02\x00\x01", b"\x15\x03\x03\x00\x02\x02"] {
+            let mut server = ServerUpgrade::default();
+            let mut client = ClientUpgrade::start("h", "/", [0; 16], &mut Vec::new());
+            for byte in &record[..2] {
+                assert_eq!(server.handle(&[*byte], &mut Vec::new()), Ok(None));
+                assert_eq!(client.handle(&[*byte]), Ok(None));
+            }
+            let out = &mut Vec::new();
+            assert_eq!(server.handle(&record[2..3], out), Err(UpgradeError::Tls));
+            assert_eq!(client.handle(&record[2..3]), Err(UpgradeError::Tls));
+        }
+        // What only begins like one is garbage as soon as that shows.
+        for garbage in [&b"\x16\x04"[..], b"\x16\x03\x05", b"\x15G", b"\x17\x03\x03"] {
+            let (last, first) = garbage.split_last().unwrap();
+            let mut server = ServerUpgrade::default();
+            if first.first() != Some(&0x17) {
+                assert_eq!(server.handle(first, &mut Vec::new()), Ok(None));
+                let outcome = server.handle(&[*last], &mut Vec::new());
+                assert_eq!(outcome, Err(UpgradeError::NotHttp), "{garbage:?}");
+            }
+            let mut client = ClientUpgrade::start("h", "/", [0; 16], &mut Vec::new());
+            assert_eq!(client.handle(garbage), Err(UpgradeError::NotHttp));
+        }
+    }
+
+    #[test]
+    fn the_body_of_a_400_is_waited_for() {
+        let body = "The plain HTTP request was sent to HTTPS port";
+        let head = |length: usize| format!("HTTP/1.1 400 Bad\r\nContent-Length: {length}\r\n\r\n");
+        let byte_by_byte = |text: &str| {
+            let mut client = ClientUpgrade::start("h", "/", [0; 16], &mut Vec::new());
+            let bytes = text.as_bytes().iter();
+            let outcome = bytes
+                .map(|byte| client.handle(&[*byte]))
+                .find(|it| *it != Ok(None));
+            (outcome, client.unfinished())
+        };
+        let refused = UpgradeError::Refused { status: 400 };
+        let (outcome, _) = byte_by_byte(&(head(body.len()) + body));
+        assert_eq!(outcome, Some(Err(UpgradeError::Tls)));
+        let (outcome, _) = byte_by_byte(&(head(3) + "no.."));
+        assert_eq!(outcome, Some(Err(refused.clone())));
+        let (outcome, _) = byte_by_byte(&head(0));
+        assert_eq!(outcome, Some(Err(refused.clone())));
+        // Who announces no length ends the body with the connection.
+        let (outcome, unfinished) = byte_by_byte("HTTP/1.1 400 Bad\r\n\r\nno");
+        assert_eq!((outcome, unfinished), (None, Some(refused.clone())));
+        let endless = format!("HTTP/1.1 400 Bad\r\n\r\n{}", "x".repeat(9000));
+        assert_eq!(byte_by_byte(&endless).0, Some(Err(refused)));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod profile;
 mod quick;
 mod reply;
 mod shape;
+mod token;
 
 pub use decode::{FromClient, FromGateway, decode_from_client, decode_from_gateway};
 pub use encode::{
@@ -29,6 +30,7 @@ pub use shape::ShapeError;
 pub(crate) use decode::{HandshakeMessage, decode_handshake};
 pub(crate) use encode::{write_auth, write_auth_ok, write_auth_required, write_integer};
 pub(crate) use reply::read_beacon;
+pub(crate) use token::{parse_tokens, write_tokens};
 
 #[cfg(test)]
 mod tests;

@@ -182,3 +182,18 @@ async fn an_off_step_value_is_taken_unless_steps_are_strict() {
         assert!(registry.write(&[write("d", "level", 10)]).is_ok());
     }
 }
+
+#[tokio::test]
+async fn of_a_hundred_thousand_faults_a_thousand_are_listed_and_the_rest_is_counted() {
+    let gateway = home();
+    let writes: Vec<DeviceWrite> = (0..100_000)
+        .map(|number| write(&format!("x{number}"), "temp", 1))
+        .collect();
+    let error = refusal(&gateway, &writes);
+    assert_eq!(error.details.len(), 1000);
+    assert_eq!(error.details[999].message, "no device x999");
+    assert_eq!(
+        error.message,
+        "no device x0; 99000 more faults than the 1000 in details"
+    );
+}

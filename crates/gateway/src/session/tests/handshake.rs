@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
 
 use super::secs;
-use crate::listener::SessionLimits;
+use crate::limits::SessionLimits;
 use crate::testing::peer::Peer;
 use crate::testing::{TestGateway, device, status};
 
@@ -118,7 +118,7 @@ async fn half_open_handshakes_do_not_keep_a_good_client_out() {
 async fn a_session_too_many_gets_1013_and_its_place_is_free_again_later() {
     let limits = SessionLimits {
         total: 1,
-        per_address: 1,
+        ..SessionLimits::default()
     };
     let gateway = TestGateway::with_limits(vec![device("a")], limits);
     let (stream, session) = gateway.open();

@@ -8,6 +8,7 @@ use hearthgate_protocol::wire::Request;
 use tokio::time::Instant;
 
 use super::{number, secs};
+use crate::limits::SessionLimits;
 use crate::testing::{TestGateway, device, online, set, state, status, write};
 
 #[tokio::test(start_paused = true)]
@@ -182,4 +183,68 @@ async fn answers_go_on_while_writes_wait() {
     assert_eq!(client.reply().await.0, 1);
     let late = tokio::time::timeout(Duration::from_secs(10), client.next()).await;
     assert!(late.is_err(), "an answer came twice: {late:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_requests_than_the_rate_allows_wait_and_are_all_answered_in_order() {
+    let limits = SessionLimits {
+        requests_per_second: std::num::NonZeroU32::new(10),
+        ..SessionLimits::default()
+    };
+    let gateway = TestGateway::with_limits(vec![device("a")], limits);
+    let (mut fast, mut other) = (gateway.client().await, gateway.client().await);
+    let start = Instant::now();
+    for id in 0..60 {
+        fast.request(id, &status(&["a"]));
+    }
+    let mut at_once = 0;
+    for expected in 0..60 {
+        let (id, outcome) = fast.reply().await;
+        assert_eq!(id, expected);
+        outcome.unwrap();
+        at_once += usize::from(start.elapsed() == Duration::ZERO);
+        if expected == 30 {
+            // Another session has its own share, and events are not counted.
+            gateway.report(state("a", "temp", 5)).await;
+            let before = start.elapsed();
+            other.event().await;
+            assert!(other.ask(1, &status(&["a"])).await.is_ok());
+            assert_eq!(start.elapsed(), before);
+        }
+    }
+    assert_eq!(at_once, 10);
+    assert_eq!(start.elapsed().as_millis().div_ceil(100), 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_held_back_by_the_rate_keeps_its_connection() {
+    let limits = SessionLimits {
+        requests_per_second: std::num::NonZeroU32::new(1),
+        ..SessionLimits::default()
+    };
+    let gateway = TestGateway::with_limits(vec![device("a")], limits);
+    let mut client = gateway.client().await;
+    for id in 0..120 {
+        client.request(id, &status(&["a"]));
+    }
+    // Longer than a silent session lives.
+    for expected in 0..120 {
+        assert_eq!(client.reply().await.0, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_requests_in_flight_are_an_option() {
+    let limits = SessionLimits {
+        requests_in_flight: 3,
+        ..SessionLimits::default()
+    };
+    let gateway = TestGateway::with_limits(vec![device("a")], limits);
+    let mut client = gateway.client().await;
+    for id in 0..10 {
+        client.request(id, &set("a", "temp", id));
+    }
+    let nothing = tokio::time::timeout(secs(1), client.next()).await;
+    assert!(nothing.is_err(), "{nothing:?}");
+    assert_eq!(gateway.port.commands.len(), 3);
 }
