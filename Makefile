@@ -56,8 +56,7 @@ sqlite3:
 	@command -v sqlite3 >/dev/null || (apt-get update -qq && apt-get install -y -qq sqlite3)
 
 e2e: $(VENV)/ready mosquitto homeassistant ## The independent second implementation against the binary
-	cargo build --locked --bin hearthgate
-	cargo build --locked -p hearthgate-web --example page
+	cargo build --locked --workspace --all-targets  # as the Rust tests were built: nothing is compiled twice
 	@command -v ip strace >/dev/null || (apt-get update -qq && apt-get install -y -qq iproute2 strace) || true  # else their tests say so
 	$(VENV)/bin/python -m pytest e2e --quiet
 
