@@ -83,11 +83,13 @@ pub(crate) fn message(mapping: &Mapping, context: &DiscoveryContext) -> Json {
             component(mapping.points(), entity, &context.topics),
         );
     }
+    // The payloads are Home Assistant's defaults. It was seen to lose one of them, once in thousands of
+    // entities, and the entity with it: what is said is not lost.
     let availability: Vec<Json> = context
         .topics
         .availability
         .iter()
-        .map(|topic| json!({"topic": topic}))
+        .map(|topic| json!({"topic": topic, "payload_available": "online", "payload_not_available": "offline"}))
         .collect();
     json!({
         "device": device,
