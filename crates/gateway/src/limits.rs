@@ -23,7 +23,8 @@ pub struct SessionLimits {
     pub handshakes: usize,
     /// Requests of one session that have no answer yet, at which no more are read from it (section 5).
     pub requests_in_flight: usize,
-    /// Requests of one session in a second; as many as there are where there is none. See [`Rate`].
+    /// Requests of one session in a second, after a quiet one all at once; further ones wait to be read.
+    /// As many as there are where there is none.
     pub requests_per_second: Option<NonZeroU32>,
 }
 
