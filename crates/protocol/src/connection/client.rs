@@ -235,7 +235,7 @@ impl ClientConnection {
             if matches!(self.phase, Phase::Upgrade(_) | Phase::Ended) {
                 return None;
             }
-            let event = match self.next_message() {
+            let event = match self.next_message(None) {
                 Incoming::Nothing => return None,
                 Incoming::Handled => None,
                 Incoming::Event(event) => Some(event),
@@ -247,6 +247,25 @@ impl ClientConnection {
             };
             if event.is_some() {
                 return event;
+            }
+        }
+    }
+
+    /// Opens all messages that have come without reading them, for a load or a counter that wants the JSON
+    /// as it is: `look` gets each. Stops at what it does not get: an event other than a message, which is
+    /// returned; `None` where more bytes are needed. Gives nothing before [`ClientEvent::Authenticated`].
+    pub fn drain_json(&mut self, look: &mut dyn FnMut(&[u8])) -> Option<ClientEvent> {
+        loop {
+            if let Some(event) = self.pending.take() {
+                return Some(event);
+            }
+            if !self.is_authenticated() {
+                return None;
+            }
+            match self.next_message(Some(look)) {
+                Incoming::Nothing => return None,
+                Incoming::Event(event) => return Some(event),
+                _ => {}
             }
         }
     }
@@ -331,8 +350,9 @@ impl ClientConnection {
         }
     }
 
-    /// Takes the next frame and, after the handshake, its message apart.
-    fn next_message(&mut self) -> Incoming {
+    /// Takes the next frame and, after the handshake, its message apart; where somebody looks at messages,
+    /// they are shown and not read.
+    fn next_message(&mut self, look: Option<&mut dyn FnMut(&[u8])>) -> Incoming {
         let first = matches!(self.phase, Phase::ExpectAuthRequired(_));
         let detect = first && self.config.wire.is_none();
         let (framer, mut opener) = self.channel.split();
@@ -368,6 +388,12 @@ impl ClientConnection {
         let ready = matches!(self.phase, Phase::Ready);
         let incoming = match opened {
             Ok(_) if refused => Err(Ended::PlainRefused),
+            Ok(json) if ready && look.is_some() => {
+                if let Some(look) = look {
+                    look(json);
+                }
+                Ok(Incoming::Handled)
+            }
             Ok(json) if ready => match decode(json, self.config.keep_json) {
                 Ok((incoming, oddity)) => {
                     if let Some(text) = oddity

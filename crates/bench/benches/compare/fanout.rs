@@ -1,0 +1,96 @@
+//! Fan-out: the gateway, Mosquitto and the bare loop.
+
+use std::time::Duration;
+
+use hearthgate_bench::figures::Spread;
+use hearthgate_bench::{Peer, Target};
+use hearthgate_client::ClientOptions;
+use hearthgate_protocol::crypto::DeviceKey;
+use tokio::net::TcpStream;
+
+use crate::Outcome;
+use crate::child::Running;
+use crate::course::{self, Producer, Run, Subscriber};
+use crate::mqtt::{self, Mqtt};
+use crate::raw::RawSession;
+use crate::serve::KEY;
+
+pub(crate) fn target(address: std::net::SocketAddr) -> Outcome<ClientOptions> {
+    let endpoint = format!("ws://{address}").parse()?;
+    Ok(ClientOptions::new(endpoint, DeviceKey::from_bytes(KEY)))
+}
+
+fn one_thread() -> Outcome<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+pub(crate) fn gateway(sessions: usize, outstanding: usize, duration: Duration) -> Outcome<Run> {
+    let running = Running::own(&["gateway", "1000"])?;
+    one_thread()?.block_on(async {
+        let target = Target::new(target(running.address())?, false).await?;
+        let mut subscribers = Vec::new();
+        for _ in 0..sessions {
+            subscribers.push(Subscriber::Gateway(Peer::connect(&target).await?));
+        }
+        let device = TcpStream::connect(running.addresses[1]).await?;
+        device.set_nodelay(true)?;
+        course::run(subscribers, Producer::Device(device), outstanding, duration).await
+    })
+}
+
+pub(crate) fn raw(sessions: usize, outstanding: usize, duration: Duration) -> Outcome<Run> {
+    let running = Running::own(&["raw-fan-out"])?;
+    one_thread()?.block_on(async {
+        let mut subscribers = Vec::new();
+        for number in 0..sessions {
+            let session = RawSession::connect(running.address(), number).await?;
+            subscribers.push(Subscriber::Raw(session));
+        }
+        let device = TcpStream::connect(running.addresses[1]).await?;
+        device.set_nodelay(true)?;
+        course::run(subscribers, Producer::Device(device), outstanding, duration).await
+    })
+}
+
+pub(crate) fn mosquitto(sessions: usize, outstanding: usize, duration: Duration) -> Outcome<Run> {
+    let folder = tempfile::tempdir()?;
+    let running = mqtt::mosquitto(folder.path())?;
+    one_thread()?.block_on(async {
+        let mut subscribers = Vec::new();
+        for number in 0..sessions {
+            let mut subscriber = Mqtt::connect(running.address(), &format!("sub{number}")).await?;
+            subscriber.subscribe(Producer::TOPIC).await?;
+            subscribers.push(Subscriber::Mqtt(subscriber));
+        }
+        let publisher = Mqtt::connect(running.address(), "publisher").await?;
+        course::run(subscribers, Producer::Mqtt(publisher), outstanding, duration).await
+    })
+}
+
+pub(crate) fn compare(rounds: usize) -> Outcome<()> {
+    let duration = Duration::from_secs(2);
+    for (sessions, outstanding) in [(100, 64), (1000, 64), (100, 1), (1000, 1)] {
+        let mut figures: [Vec<(f64, f64, f64)>; 3] = Default::default();
+        for _ in 0..rounds {
+            let runs = [
+                gateway(sessions, outstanding, duration)?,
+                mosquitto(sessions, outstanding, duration)?,
+                raw(sessions, outstanding, duration)?,
+            ];
+            for (figures, run) in figures.iter_mut().zip(runs) {
+                let times = run.times.summary();
+                figures.push((run.per_second, times.p50_us, times.p99_us));
+            }
+        }
+        for (name, figures) in ["gateway", "mosquitto", "raw"].iter().zip(&figures) {
+            let rate = Spread::of(figures.iter().map(|figures| figures.0).collect());
+            let p50 = Spread::of(figures.iter().map(|figures| figures.1).collect());
+            let p99 = Spread::of(figures.iter().map(|figures| figures.2).collect());
+            println!(
+                "{sessions} sessions, {outstanding} outstanding, {name}: {:.0}/s ({:.0}..{:.0}), p50 {:.0} us, p99 {:.0} us",
+                rate.median, rate.min, rate.max, p50.median, p99.median
+            );
+        }
+    }
+    Ok(())
+}
