@@ -146,7 +146,11 @@ mod tests {
         assert!((summary.p99_us - 990.0).abs() <= 2.0, "{summary:?}");
         times.add(Duration::from_secs(3600));
         assert!((times.summary().max_us - 60e6).abs() < 1e5);
-        let counted: u64 = times.steps(Duration::from_micros(1)).iter().map(|step| step.1).sum();
+        let counted: u64 = times
+            .steps(Duration::from_micros(1))
+            .iter()
+            .map(|step| step.1)
+            .sum();
         assert_eq!(counted, 1001);
     }
 }

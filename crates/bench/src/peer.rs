@@ -74,7 +74,11 @@ impl Peer {
             websocket_key: [0; 16],
             mask_seed: [0; 16],
         };
-        for bytes in [&mut entropy.nonce, &mut entropy.websocket_key, &mut entropy.mask_seed] {
+        for bytes in [
+            &mut entropy.nonce,
+            &mut entropy.websocket_key,
+            &mut entropy.mask_seed,
+        ] {
             getrandom::fill(bytes).map_err(BenchError::Random)?;
         }
         let mut peer = Self {
@@ -99,7 +103,11 @@ impl Peer {
     ///
     /// # Errors
     /// Where the gateway refuses, the session ends, or nothing comes in the time for requests.
-    pub async fn request(&mut self, request: &Request, target: &Target) -> Result<String, BenchError> {
+    pub async fn request(
+        &mut self,
+        request: &Request,
+        target: &Target,
+    ) -> Result<String, BenchError> {
         let id = self.send(request);
         let after = target.options.request_timeout;
         let answer = async {
@@ -145,7 +153,10 @@ impl Peer {
                 _ => return Err(self.ended(Ended::Lost)),
             }
         }
-        self.stream.flush().await.map_err(|_| self.ended(Ended::Lost))
+        self.stream
+            .flush()
+            .await
+            .map_err(|_| self.ended(Ended::Lost))
     }
 
     /// Waits for bytes; what they hold is in [`Peer::take_json`].
@@ -182,7 +193,9 @@ impl Peer {
 
     /// Reads once; the connection keeps the clock of silence by it.
     async fn read(&mut self) -> Result<(), BenchError> {
-        let Self { stream, connection, .. } = self;
+        let Self {
+            stream, connection, ..
+        } = self;
         let read = poll_fn(|cx| poll_read(stream, connection, cx)).await;
         match read {
             Ok(count) if count > 0 => {}

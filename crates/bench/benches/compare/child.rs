@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use crate::Outcome;
 
@@ -57,10 +58,32 @@ impl Running {
 
     /// Returns the anonymous memory that is resident, in bytes.
     pub(crate) fn resident(&self) -> Outcome<u64> {
+        self.status("RssAnon:")
+    }
+
+    /// Returns all memory that is resident, the program's own text included, in bytes.
+    pub(crate) fn resident_in_all(&self) -> Outcome<u64> {
+        self.status("VmRSS:")
+    }
+
+    fn status(&self, field: &str) -> Outcome<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")).ok_or("no RssAnon")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let kilobytes = line
+            .and_then(|line| line.trim().strip_suffix(" kB"))
+            .ok_or("no memory figures")?;
         Ok(kilobytes.trim().parse::<u64>()? * 1024)
+    }
+
+    /// Returns the time that its threads have run, of both cores together.
+    pub(crate) fn cpu(&self) -> Outcome<Duration> {
+        let mut nanos = 0;
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
+            let ran = text.split(' ').next().unwrap_or_default();
+            nanos += ran.parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(nanos))
     }
 }
 

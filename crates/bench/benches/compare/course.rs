@@ -9,16 +9,16 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use hearthgate_bench::figures::Times;
 use hearthgate_bench::Peer;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use hearthgate_bench::figures::Times;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use crate::Outcome;
 use crate::mqtt::{self, Mqtt};
 use crate::raw::{self, RawSession};
 use crate::serve::REPORT_BYTES;
-use crate::Outcome;
 
 /// Bytes that one read takes at most; the same for everybody.
 const READ_BYTES: usize = 64 * 1024;
@@ -61,7 +61,7 @@ impl Producer {
 
 /// What a run showed.
 pub(crate) struct Run {
-    pub(crate) deliveries: u64,
+    /// Deliveries in a second, all subscribers together.
     pub(crate) per_second: f64,
     /// From just before the producer's write to the last subscriber that has it.
     pub(crate) times: Times,
@@ -81,11 +81,50 @@ struct Shared {
     news: Notify,
 }
 
+/// When the next events are due.
+#[derive(Clone, Copy)]
+enum Pace {
+    /// As soon as fewer than these have not reached everybody.
+    Outstanding(usize),
+    /// So many in a second, wherever the others are.
+    PerSecond(u32),
+}
+
+/// How often it is looked whether events are due at a fixed pace.
+const TICK: Duration = Duration::from_millis(1);
+/// The most events that may not have reached everybody where the pace is fixed.
+const FAR_BEHIND: usize = 1_000_000;
+
 /// Produces for a while with at most `outstanding` events that have not reached everybody.
 pub(crate) async fn run(
     subscribers: Vec<Subscriber>,
-    mut producer: Producer,
+    producer: Producer,
     outstanding: usize,
+    duration: Duration,
+) -> Outcome<Run> {
+    go(
+        subscribers,
+        producer,
+        Pace::Outstanding(outstanding),
+        duration,
+    )
+    .await
+}
+
+/// Produces for a while at a fixed pace.
+pub(crate) async fn paced(
+    subscribers: Vec<Subscriber>,
+    producer: Producer,
+    per_second: u32,
+    duration: Duration,
+) -> Outcome<Run> {
+    go(subscribers, producer, Pace::PerSecond(per_second), duration).await
+}
+
+async fn go(
+    subscribers: Vec<Subscriber>,
+    mut producer: Producer,
+    pace: Pace,
     duration: Duration,
 ) -> Outcome<Run> {
     let shared = Rc::new(Shared {
@@ -104,7 +143,7 @@ pub(crate) async fn run(
             for subscriber in subscribers {
                 tasks.spawn_local(receive(subscriber, Rc::clone(&shared)));
             }
-            let produced = produce(&mut producer, &shared, outstanding, duration);
+            let produced = produce(&mut producer, &shared, pace, duration);
             tokio::select! {
                 run = produced => run,
                 Some(ended) = tasks.join_next() => match ended? {
@@ -119,7 +158,7 @@ pub(crate) async fn run(
 async fn produce(
     producer: &mut Producer,
     shared: &Shared,
-    outstanding: usize,
+    pace: Pace,
     duration: Duration,
 ) -> Outcome<Run> {
     let mut times = Times::default();
@@ -133,9 +172,18 @@ async fn produce(
                 times.add(begun.elapsed());
             }
         }
-        let room = outstanding - (sent - done) as usize;
-        if start.elapsed() >= duration {
-            if room == outstanding {
+        let under_way = (sent - done) as usize;
+        let elapsed = start.elapsed();
+        let room = match pace {
+            Pace::Outstanding(most) => most - under_way,
+            Pace::PerSecond(rate) => {
+                let due = (elapsed.as_secs_f64() * f64::from(rate)) as u64 + 1;
+                due.saturating_sub(sent)
+                    .min((FAR_BEHIND - under_way) as u64) as usize
+            }
+        };
+        if elapsed >= duration {
+            if under_way == 0 {
                 break;
             }
         } else if room > 0 {
@@ -148,12 +196,16 @@ async fn produce(
             producer.send(sent as i64 + 1, room).await?;
             sent += room as u64;
         }
-        within(shared.news.notified()).await?;
+        match pace {
+            Pace::PerSecond(_) if elapsed < duration => {
+                let _ = tokio::time::timeout(TICK, shared.news.notified()).await;
+            }
+            _ => within(shared.news.notified()).await?,
+        }
     }
     let seconds = start.elapsed().as_secs_f64();
     let deliveries = shared.tally.borrow().deliveries;
     Ok(Run {
-        deliveries,
         per_second: deliveries as f64 / seconds,
         times,
     })
@@ -178,7 +230,10 @@ async fn receive(mut subscriber: Subscriber, shared: Rc<Shared>) -> Outcome<()> 
             Some(id) => {
                 let base = *base.get_or_insert(id);
                 if id != base + seen as i64 {
-                    fault = Some(format!("event {id} came where {} was due", base + seen as i64));
+                    fault = Some(format!(
+                        "event {id} came where {} was due",
+                        base + seen as i64
+                    ));
                 }
                 seen += 1;
             }
@@ -232,11 +287,4 @@ fn id_of(json: &[u8]) -> Option<i64> {
     let rest = json.strip_prefix(b"{\"id\":")?;
     let end = rest.iter().position(|byte| *byte == b',')?;
     std::str::from_utf8(&rest[..end]).ok()?.parse().ok()
-}
-
-/// Reads and drops, for connections whose content does not matter.
-pub(crate) async fn drain(stream: &mut TcpStream) -> Outcome<()> {
-    let mut buffer = [0; 1024];
-    while stream.read(&mut buffer).await? > 0 {}
-    Ok(())
 }

@@ -20,8 +20,10 @@ pub(crate) fn target(address: std::net::SocketAddr) -> Outcome<ClientOptions> {
     Ok(ClientOptions::new(endpoint, DeviceKey::from_bytes(KEY)))
 }
 
-fn one_thread() -> Outcome<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+pub(crate) fn one_thread() -> Outcome<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?)
 }
 
 pub(crate) fn gateway(sessions: usize, outstanding: usize, duration: Duration) -> Outcome<Run> {
@@ -63,7 +65,13 @@ pub(crate) fn mosquitto(sessions: usize, outstanding: usize, duration: Duration)
             subscribers.push(Subscriber::Mqtt(subscriber));
         }
         let publisher = Mqtt::connect(running.address(), "publisher").await?;
-        course::run(subscribers, Producer::Mqtt(publisher), outstanding, duration).await
+        course::run(
+            subscribers,
+            Producer::Mqtt(publisher),
+            outstanding,
+            duration,
+        )
+        .await
     })
 }
 
@@ -92,5 +100,21 @@ pub(crate) fn compare(rounds: usize) -> Outcome<()> {
             );
         }
     }
+    Ok(())
+}
+
+/// One run of one of them, for a profiler: `one gateway|mosquitto|raw SESSIONS OUTSTANDING SECONDS`.
+pub(crate) fn one(args: &[String]) -> Outcome<()> {
+    let [who, sessions, outstanding, seconds] = args else {
+        return Err("one gateway|mosquitto|raw SESSIONS OUTSTANDING SECONDS".into());
+    };
+    let duration = Duration::from_secs(seconds.parse()?);
+    let (sessions, outstanding) = (sessions.parse()?, outstanding.parse()?);
+    let run = match who.as_str() {
+        "gateway" => gateway(sessions, outstanding, duration)?,
+        "mosquitto" => mosquitto(sessions, outstanding, duration)?,
+        _ => raw(sessions, outstanding, duration)?,
+    };
+    println!("{:.0}/s {:?}", run.per_second, run.times.summary());
     Ok(())
 }

@@ -25,7 +25,9 @@ pub(crate) fn mosquitto(folder: &std::path::Path) -> Outcome<Running> {
         ),
     )?;
     let program = ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"];
-    let program = program.iter().find(|path| std::path::Path::new(path).exists());
+    let program = program
+        .iter()
+        .find(|path| std::path::Path::new(path).exists());
     let child = Command::new(program.unwrap_or(&"mosquitto"))
         .arg("-c")
         .arg(&config)
@@ -49,7 +51,12 @@ pub(crate) fn mosquitto(folder: &std::path::Path) -> Outcome<Running> {
 pub(crate) fn version() -> String {
     let output = Command::new("/usr/sbin/mosquitto").arg("-h").output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    let line = text.unwrap_or_default().lines().next().unwrap_or_default().to_owned();
+    let line = text
+        .unwrap_or_default()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     line.trim_start_matches("mosquitto version ").to_owned()
 }
 
@@ -131,7 +138,9 @@ fn packets(bytes: &[u8], look: &mut dyn FnMut(&[u8])) -> Outcome<usize> {
         let rest = &bytes[start..];
         let (mut length, mut digits) = (0, 1);
         loop {
-            let Some(byte) = rest.get(digits) else { return Ok(start) };
+            let Some(byte) = rest.get(digits) else {
+                return Ok(start);
+            };
             length |= usize::from(byte & 127) << (7 * (digits - 1));
             digits += 1;
             if byte & 128 == 0 {

@@ -20,7 +20,11 @@ pub(crate) fn serve_fan_out() -> Outcome<()> {
     static SESSIONS: Mutex<Vec<(TcpStream, Encryptor)>> = Mutex::new(Vec::new());
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let control = TcpListener::bind("127.0.0.1:0")?;
-    println!("listening {} {}", listener.local_addr()?, control.local_addr()?);
+    println!(
+        "listening {} {}",
+        listener.local_addr()?,
+        control.local_addr()?
+    );
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut key = [0; 16];

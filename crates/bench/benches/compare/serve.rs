@@ -12,7 +12,7 @@ use hearthgate_gateway::{Driver, DriverPort, Gateway, GatewayOptions, SessionLim
 use hearthgate_protocol::model::{
     Change, DataPoint, Device, DeviceId, Reading, Schema, Source, Stamp, Timestamp, Value,
 };
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::{Outcome, raw};
@@ -30,16 +30,24 @@ pub(crate) fn run(args: &[String]) -> Outcome<()> {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });
-    let number = |index: usize| args.get(index).and_then(|arg| arg.parse().ok()).unwrap_or(1);
+    let number = |index: usize| {
+        args.get(index)
+            .and_then(|arg| arg.parse().ok())
+            .unwrap_or(1)
+    };
     match args.first().map(String::as_str) {
         Some("gateway") => runtime()?.block_on(gateway(number(1))),
         Some("raw-fan-out") => raw::serve_fan_out(),
+        Some("echo") => runtime()?.block_on(echo(number(1), number(2))),
+        Some("accept") => runtime()?.block_on(accept()),
         other => Err(format!("no server {other:?}").into()),
     }
 }
 
 pub(crate) fn runtime() -> Outcome<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?)
 }
 
 /// Returns the id of one of the devices.
@@ -84,38 +92,54 @@ impl Driver for ReportingDriver {
     }
 
     fn devices(&self) -> Vec<Device> {
-        let integer = |code: &str| {
-            let values = Value::parse(r#"{"unit":"W","min":0,"max":100000,"scale":1,"step":1}"#);
-            DataPoint::new(code, "Integer", values.unwrap_or(Value::from(0)))
+        // As the rivals make theirs, so that all answers are of one size.
+        let point = |code: &str, kind: &str, values: &str| {
+            DataPoint::new(code, kind, Value::parse(values).unwrap_or(Value::from(0)))
         };
-        let boolean = |code: &str| {
-            DataPoint::new(code, "Boolean", Value::parse("{}").unwrap_or(Value::from(0)))
-        };
-        let status = vec![
-            boolean("switch_1"),
-            boolean("switch_2"),
-            integer("countdown_1"),
-            integer("cur_current"),
-            integer("cur_power"),
-            integer("cur_voltage"),
+        let written = vec![
+            point("switch_1", "Boolean", "{}"),
+            point(
+                "countdown_1",
+                "Integer",
+                r#"{"unit":"s","min":0,"max":86400,"scale":0,"step":1}"#,
+            ),
         ];
-        let schema = Arc::new(Schema::new("cz", status[..3].to_vec(), status));
+        let mut status = written.clone();
+        status.extend([
+            point(
+                "cur_power",
+                "Integer",
+                r#"{"unit":"W","min":0,"max":50000,"scale":1,"step":1}"#,
+            ),
+            point(
+                "cur_voltage",
+                "Integer",
+                r#"{"unit":"V","min":0,"max":5000,"scale":1,"step":1}"#,
+            ),
+        ]);
+        let schema = Arc::new(Schema::new("cz", written, status));
         let stamp = Stamp {
             at: Timestamp(0),
             source: Source::Read,
         };
         let readings = || {
             [
-                Reading::new("switch_1", Value::from(true)),
-                Reading::new("switch_2", Value::from(false)),
+                Reading::new("switch_1", Value::from(false)),
                 Reading::new("countdown_1", Value::from(0)),
-                Reading::new("cur_current", Value::from(1234)),
-                Reading::new("cur_power", Value::from(2301)),
-                Reading::new("cur_voltage", Value::from(2298)),
+                Reading::new("cur_power", Value::from(0)),
+                Reading::new("cur_voltage", Value::from(2300)),
             ]
         };
         (0..self.devices)
-            .map(|index| Device::new(device_id(index), Arc::clone(&schema), true, readings(), stamp))
+            .map(|index| {
+                Device::new(
+                    device_id(index),
+                    Arc::clone(&schema),
+                    true,
+                    readings(),
+                    stamp,
+                )
+            })
             .collect()
     }
 
@@ -131,7 +155,9 @@ impl Driver for ReportingDriver {
                         continue;
                     }
                 };
-                let Ok((mut stream, _)) = accepted else { return };
+                let Ok((mut stream, _)) = accepted else {
+                    return;
+                };
                 let _ = stream.set_nodelay(true);
                 let mut buffer = vec![0; 256 * REPORT_BYTES];
                 let mut have = 0;
@@ -154,5 +180,34 @@ impl Driver for ReportingDriver {
                 }
             }
         })
+    }
+}
+
+/// Answers each request of so many bytes by so many constant ones: what is left of a server without
+/// WebSocket, cipher and JSON.
+async fn echo(request: usize, answer: usize) -> Outcome<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("listening {}", listener.local_addr()?);
+    loop {
+        let (mut stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        tokio::spawn(async move {
+            let (mut asked, answer) = (vec![0; request], vec![b'x'; answer]);
+            while stream.read_exact(&mut asked).await.is_ok()
+                && stream.write_all(&answer).await.is_ok()
+            {}
+        });
+    }
+}
+
+/// Accepts, and hangs up.
+async fn accept() -> Outcome<()> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind("127.0.0.1:0".parse()?)?;
+    let listener = socket.listen(4096)?;
+    println!("listening {}", listener.local_addr()?);
+    loop {
+        let (stream, _) = listener.accept().await?;
+        tokio::spawn(async move { drop(stream) });
     }
 }

@@ -78,7 +78,12 @@ pub async fn client(
             gateway: target.name(),
         });
     };
-    let devices: Vec<DeviceId> = client.mirror().devices().iter().map(|device| device.id().clone()).collect();
+    let devices: Vec<DeviceId> = client
+        .mirror()
+        .devices()
+        .iter()
+        .map(|device| device.id().clone())
+        .collect();
     let Some(first) = devices.first().cloned() else {
         return Err(BenchError::NoDevices {
             gateway: target.name(),
@@ -92,7 +97,9 @@ pub async fn client(
             let mut times = Times::default();
             while start.elapsed() < load.duration {
                 let before = Instant::now();
-                client.request(Request::GetStatus(vec![device.clone()])).await?;
+                client
+                    .request(Request::GetStatus(vec![device.clone()]))
+                    .await?;
                 times.add(before.elapsed());
                 progress.add(1);
             }
@@ -102,11 +109,17 @@ pub async fn client(
     .await?;
     let seconds = start.elapsed().as_secs_f64();
     let mut request_times = Times::default();
-    outcomes.iter().for_each(|outcome| request_times.merge(outcome));
+    outcomes
+        .iter()
+        .for_each(|outcome| request_times.merge(outcome));
     let write_to_feed = match &load.write {
         Some(device) => {
             progress.begin("writes");
-            Some(writes(&client, &mut feed, target, device, load.duration, progress).await?.summary())
+            Some(
+                writes(&client, &mut feed, target, device, load.duration, progress)
+                    .await?
+                    .summary(),
+            )
         }
         None => None,
     };
@@ -151,11 +164,13 @@ async fn writes(
             answered?;
             arrived
         };
-        timeout(ARRIVAL, both).await.map_err(|_| BenchError::Silent {
-            gateway: target.name(),
-            what: "event after a write",
-            after: ARRIVAL,
-        })??;
+        timeout(ARRIVAL, both)
+            .await
+            .map_err(|_| BenchError::Silent {
+                gateway: target.name(),
+                what: "event after a write",
+                after: ARRIVAL,
+            })??;
         times.add(before.elapsed());
         progress.add(1);
     }

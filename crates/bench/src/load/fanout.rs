@@ -138,7 +138,8 @@ impl Tally {
     }
 
     fn is_everywhere(&self, write: u64) -> bool {
-        self.of(write).is_some_and(|missing| missing.load(Ordering::Acquire) == 0)
+        self.of(write)
+            .is_some_and(|missing| missing.load(Ordering::Acquire) == 0)
     }
 }
 
@@ -216,11 +217,13 @@ async fn drive(
                 read = writer.receive() => read,
             }
         };
-        timeout(ARRIVAL, next).await.map_err(|_| BenchError::Silent {
-            gateway: target.name(),
-            what: "event at every session after a write",
-            after: ARRIVAL,
-        })??;
+        timeout(ARRIVAL, next)
+            .await
+            .map_err(|_| BenchError::Silent {
+                gateway: target.name(),
+                what: "event at every session after a write",
+                after: ARRIVAL,
+            })??;
         let mut refusal = None;
         writer.take_json(&mut |json| {
             if find(json, b"\"success\":false") {
@@ -258,7 +261,9 @@ pub(super) async fn same_again(
         what: format!("an answer that is none: {fault}"),
     };
     let ask = vec![device.clone()];
-    let schemas = peer.request(&Request::GetSchema(ask.clone()), target).await?;
+    let schemas = peer
+        .request(&Request::GetSchema(ask.clone()), target)
+        .await?;
     let schemas = parse_schemas(&schemas).map_err(|fault| odd(&fault))?;
     let statuses = peer.request(&Request::GetStatus(ask), target).await?;
     let statuses = parse_statuses(&statuses).map_err(|fault| odd(&fault))?;
@@ -289,7 +294,9 @@ fn id_of(json: &[u8]) -> Option<i64> {
     }
     if let Some(rest) = json.strip_prefix(b"{\"id\":")
         && let Some(end) = rest.iter().position(|byte| *byte == b',')
-        && rest.get(end..).is_some_and(|rest| rest.starts_with(b",\"type\":\"event\""))
+        && rest
+            .get(end..)
+            .is_some_and(|rest| rest.starts_with(b",\"type\":\"event\""))
     {
         return std::str::from_utf8(rest.get(..end)?).ok()?.parse().ok();
     }

@@ -77,7 +77,10 @@ pub async fn handshakes(
 
 /// Returns how many there are in a second.
 pub(super) fn rate(count: u64, seconds: f64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "counts of a load are far below 2^52")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts of a load are far below 2^52"
+    )]
     let count = count as f64;
     count / seconds.max(f64::MIN_POSITIVE)
 }

@@ -70,11 +70,13 @@ pub async fn hub(
             ..GatewaySpec::fixed(id.clone(), target.endpoint().clone(), target.key.clone())
         });
         let after = target.options.connect_timeout + target.options.request_timeout;
-        timeout(after, synced(&hub, &mut feed, &id)).await.map_err(|_| BenchError::Silent {
-            gateway: target.name(),
-            what: "whole list of devices",
-            after,
-        })??;
+        timeout(after, synced(&hub, &mut feed, &id))
+            .await
+            .map_err(|_| BenchError::Silent {
+                gateway: target.name(),
+                what: "whole list of devices",
+                after,
+            })??;
         start_times.add(start.elapsed());
         devices = hub.read(&id, |home| home.len()).unwrap_or_default();
         progress.add(1);
@@ -132,7 +134,10 @@ async fn writes(
     let Request::SetValue(writes) = write else {
         return Ok(Times::default());
     };
-    let readings: Vec<_> = writes.into_iter().flat_map(|write| write.readings).collect();
+    let readings: Vec<_> = writes
+        .into_iter()
+        .flat_map(|write| write.readings)
+        .collect();
     let device = DeviceRef::new(id.clone(), device.clone());
     // What came up to now was not caused by a write of this load.
     while feed.waiting() > 0 && feed.next().await.is_some() {}
@@ -150,11 +155,13 @@ async fn writes(
             }
         };
         let both = async { tokio::join!(hub.write(&device, readings.clone()), arrives) };
-        let (answered, ()) = timeout(ARRIVAL, both).await.map_err(|_| BenchError::Silent {
-            gateway: target.name(),
-            what: "event after a write",
-            after: ARRIVAL,
-        })?;
+        let (answered, ()) = timeout(ARRIVAL, both)
+            .await
+            .map_err(|_| BenchError::Silent {
+                gateway: target.name(),
+                what: "event after a write",
+                after: ARRIVAL,
+            })?;
         answered?;
         times.add(before.elapsed());
         progress.add(1);

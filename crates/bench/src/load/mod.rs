@@ -30,7 +30,10 @@ pub use requests::{Requests, RequestsReport, requests};
 /// # Errors
 /// Where it cannot be asked, or has none.
 pub async fn devices(target: &Target) -> Result<Vec<DeviceId>, BenchError> {
-    let answer = Peer::connect(target).await?.request(&Request::GetDevices, target).await?;
+    let answer = Peer::connect(target)
+        .await?
+        .request(&Request::GetDevices, target)
+        .await?;
     let ids: Vec<String> = serde_json::from_str(&answer).map_err(|fault| BenchError::Odd {
         gateway: target.name(),
         what: format!("a list of devices that is none: {fault}"),
