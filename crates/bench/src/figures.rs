@@ -54,24 +54,33 @@ impl Times {
             p99_us: micros(99.0),
             p999_us: micros(99.9),
             max_us: micros(100.0),
+            histogram: self.steps(),
         }
     }
 
-    /// Returns how the times are spread: per step of a factor two from `floor`, how many there are.
-    pub fn steps(&self, floor: Duration) -> Vec<(Duration, u64)> {
-        let floor = u64::try_from(floor.as_nanos()).unwrap_or(1).max(1);
-        let steps = self.0.iter_log(floor, 2.0);
-        steps
-            .map(|step| {
-                let upper = Duration::from_nanos(step.value_iterated_to());
-                (upper, step.count_since_last_iteration())
+    fn steps(&self) -> Vec<Step> {
+        // The iterator's own steps end before a power of two: it counts in buckets.
+        let mut steps: Vec<Step> = (0..36)
+            .map(|power| (1000_u64 << power, power))
+            .scan(0, |below, (upper, power)| {
+                let upto = self.0.count_between(0, upper.min(LONGEST));
+                let count = upto - std::mem::replace(below, upto);
+                Some(Step {
+                    up_to_us: 2f64.powi(power),
+                    count,
+                })
             })
-            .collect()
+            .skip_while(|step| step.count == 0)
+            .collect();
+        while steps.last().is_some_and(|step| step.count == 0) {
+            steps.pop();
+        }
+        steps
     }
 }
 
 /// Times summed up, in microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TimesSummary {
     /// How many.
     pub count: u64,
@@ -85,6 +94,17 @@ pub struct TimesSummary {
     pub p999_us: f64,
     /// The longest.
     pub max_us: f64,
+    /// How they are spread, in steps of a factor two, those at the ends without any left out.
+    pub histogram: Vec<Step>,
+}
+
+/// One step of a histogram.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Step {
+    /// The longest time that counts here, in microseconds; all shorter steps excepted.
+    pub up_to_us: f64,
+    /// How many there are.
+    pub count: u64,
 }
 
 /// Figures of repeated runs: the median, and how far they lie apart.

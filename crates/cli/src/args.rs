@@ -13,7 +13,7 @@ use hearthgate_protocol::limits::DEFAULT_PORT;
 use hearthgate_protocol::variants::{KeyForm, Padding, Proof, ProofOver, Variants, Wire};
 
 use crate::commands::{
-    CatalogArgs, DoctorArgs, GatewaysArgs, HistoryArgs, LanArgs, RecordArgs, WebArgs,
+    BenchArgs, CatalogArgs, DoctorArgs, GatewaysArgs, HistoryArgs, LanArgs, RecordArgs, WebArgs,
 };
 use crate::duration;
 use crate::hub_args::HubArgs;
@@ -104,6 +104,8 @@ pub(crate) enum Command {
     Catalog(CatalogArgs),
     /// Shows what was: values of an hour, a day or a year, from the history that a hub keeps
     History(Box<HistoryArgs>),
+    /// Puts load on a gateway and measures: sessions, requests, fan-out; the client and the hub with it
+    Bench(Box<BenchArgs>),
     /// Helps with the configuration file
     Config(ConfigArgs),
     /// Prints a completion script for a shell

@@ -8,9 +8,11 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
+use hearthgate_bench::BenchError;
 use hearthgate_client::{ClientError, Fault};
 use hearthgate_driver_tuya_lan::TryError;
-use hearthgate_hub::FileError;
+use hearthgate_hub::{FileError, HubError};
+use hearthgate_protocol::error::Ended;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 
@@ -71,6 +73,36 @@ impl From<ClientError> for Failure {
             Fault::Connection => Self::CONNECTION,
             Fault::Authentication => Self::AUTHENTICATION,
             Fault::Protocol => Self::CONNECTION,
+        };
+        Self {
+            code,
+            error: error.into(),
+        }
+    }
+}
+
+impl From<BenchError> for Failure {
+    fn from(error: BenchError) -> Self {
+        let code = match &error {
+            BenchError::Client(error) | BenchError::Hub(HubError::Client(error)) => {
+                return error.clone().into();
+            }
+            BenchError::Remote { .. }
+            | BenchError::OlderDialect
+            | BenchError::NothingToWrite { .. } => Self::USAGE,
+            BenchError::Ended {
+                reason: Ended::Authentication { .. },
+                ..
+            } => Self::AUTHENTICATION,
+            BenchError::Connect { .. }
+            | BenchError::Tls { .. }
+            | BenchError::Ended { .. }
+            | BenchError::Silent { .. } => Self::CONNECTION,
+            BenchError::Refused { .. }
+            | BenchError::Odd { .. }
+            | BenchError::NoDevices { .. }
+            | BenchError::Hub(_)
+            | BenchError::Random(_) => Self::REFUSED,
         };
         Self {
             code,

@@ -76,6 +76,34 @@ impl Meant {
         })
     }
 
+    /// Finds the gateway, and returns how a client would be made for it.
+    pub(crate) async fn client_options(self) -> Result<ClientOptions, Failure> {
+        let deadline = Instant::now() + self.options.timeout;
+        let found = match self.target.fixed.clone() {
+            Some(endpoint) => Some(endpoint),
+            None => {
+                let heard = self.heard(&mut self.listen()?, deadline).await?;
+                heard.into_iter().next()
+            }
+        };
+        let endpoint = found.ok_or_else(|| self.unheard())?;
+        Ok(self.options_at(endpoint, self.options.timeout, true))
+    }
+
+    fn options_at(&self, endpoint: Endpoint, patience: Duration, mirror: bool) -> ClientOptions {
+        ClientOptions {
+            trust: self.target.trust.clone(),
+            token_port: self.target.token_port,
+            wire: self.target.wire,
+            variants: self.target.variants,
+            connect_timeout: patience,
+            request_timeout: self.options.timeout,
+            keep_json: true,
+            mirror,
+            ..ClientOptions::new(endpoint, self.target.key.clone())
+        }
+    }
+
     /// Connects once.
     pub(crate) async fn connect(self, mirror: bool) -> Result<(Client, Feed), Failure> {
         let deadline = Instant::now() + self.options.timeout;
@@ -93,18 +121,7 @@ impl Meant {
                 (rest / left.max(1)).max(LEAST)
             };
             left = left.saturating_sub(1);
-            let options = ClientOptions {
-                trust: self.target.trust.clone(),
-                token_port: self.target.token_port,
-                wire: self.target.wire,
-                variants: self.target.variants,
-                connect_timeout: share,
-                request_timeout: self.options.timeout,
-                keep_json: true,
-                mirror,
-                ..ClientOptions::new(endpoint, self.target.key.clone())
-            };
-            outcome = Client::connect(options).await;
+            outcome = Client::connect(self.options_at(endpoint, share, mirror)).await;
             if outcome.is_ok() {
                 break;
             }

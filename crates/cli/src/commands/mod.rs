@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod bench;
 mod catalog;
 mod config;
 mod demo;
@@ -23,6 +24,7 @@ use std::future::Future;
 use clap::CommandFactory;
 use hearthgate_client::{Client, ClientError, Feed};
 
+pub(crate) use bench::BenchArgs;
 pub(crate) use catalog::CatalogArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use gateway::refused;
@@ -62,6 +64,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Watch(args) => in_runtime(watch::run(args)),
         Command::Catalog(args) => catalog::run(&args),
         Command::History(args) => history::run(&args),
+        Command::Bench(args) => in_runtime(bench::run(*args)),
         Command::Config(args) => config::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
