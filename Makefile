@@ -5,6 +5,8 @@ TOOLS := target/tools
 VENV := target/venv
 # Home Assistant's own packages, under the one Python that it takes.
 HOMEASSISTANT := target/venv-homeassistant
+# What the benchmark compares with: programs of Node.js and of Python.
+RIVALS := target/rivals
 PYTHON ?= python3
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
@@ -12,10 +14,10 @@ CARGO_FUZZ_VERSION := 0.13.2
 export HEARTHGATE_BIN := $(CURDIR)/target/debug/hearthgate
 
 .DEFAULT_GOAL := help
-.PHONY: help check test demo fmt clippy docs deny unit sqlite3 simulate e2e mosquitto homeassistant fuzz fuzz-check
+.PHONY: help check test demo bench-rivals fmt clippy docs deny unit sqlite3 simulate e2e mosquitto homeassistant fuzz fuzz-check
 
 help: ## Lists the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 check: fmt clippy unit ## The inner loop: format, clippy, unit tests
 
@@ -91,4 +93,18 @@ $(HOMEASSISTANT)/ready: e2e/requirements-homeassistant.txt e2e/harness/find_pyth
 		{ apt-get update -qq && apt-get install -y -qq python3.13-venv && python=$$($(PYTHON) e2e/harness/find_python.py); }; \
 		$$python -m venv --clear $(HOMEASSISTANT)
 	$(HOMEASSISTANT)/bin/pip install --quiet --disable-pip-version-check --requirement e2e/requirements-homeassistant.txt
+	touch $@
+
+bench-rivals: $(RIVALS)/node/ready $(RIVALS)/python/ready ## Installs what the benchmark compares with
+
+$(RIVALS)/node/ready: $(wildcard crates/bench/rivals/node/*.js*)
+	@{ command -v node && command -v npm; } >/dev/null || (apt-get update -qq && apt-get install -y -qq nodejs npm)
+	mkdir -p $(@D)
+	cp $^ $(@D)/  # Node.js looks for packages beside the program
+	npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --silent
+	touch $@
+
+$(RIVALS)/python/ready: crates/bench/rivals/python/requirements.txt
+	$(PYTHON) -m venv $(@D) || (apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(@D))
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@

@@ -57,7 +57,7 @@ class Running:
 
     everything: list["Running"] = []  # of the current test, for its report
 
-    def __init__(self, argv: Sequence[str], environment: dict[str, str], *, stdin: bytes | None = None, **more: Any):
+    def __init__(self, argv: Sequence[str], environment: dict[str, str], *, stdin: bytes | None = None, hold_stdin: bool = False, **more: Any):
         self.argv = list(argv)
         self.process = subprocess.Popen(
             self.argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -65,7 +65,8 @@ class Running:
         )  # fmt: skip
         if stdin is not None:
             self.process.stdin.write(stdin)
-            self.process.stdin.close()
+            if not hold_stdin:
+                self.process.stdin.close()
         self.output: list[str] = []
         self.log: list[str] = []
         self._readers = [self._read(self.process.stdout, self.output), self._read(self.process.stderr, self.log)]
