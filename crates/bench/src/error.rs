@@ -25,12 +25,12 @@ pub enum BenchError {
     )]
     OlderDialect,
     /// TCP did not connect.
-    #[error("cannot connect to {gateway}: {source}{}", hint(source))]
+    #[error("cannot connect to {gateway}: {cause}{}", hint(cause))]
     Connect {
         /// Where.
         gateway: String,
         /// What the system says.
-        source: io::Error,
+        cause: io::Error,
     },
     /// TLS failed.
     #[error("no TLS with {gateway}: {fault}")]
@@ -100,11 +100,11 @@ pub enum BenchError {
     Random(getrandom::Error),
 }
 
-fn hint(source: &io::Error) -> &'static str {
-    match source.raw_os_error() {
+fn hint(cause: &io::Error) -> &'static str {
+    match cause.raw_os_error() {
         // EMFILE, on every system that has it.
         Some(24) => "; raise the limit of open files (ulimit -n), or take fewer --sessions",
-        _ if source.kind() == io::ErrorKind::ConnectionRefused => "; is the gateway running?",
+        _ if cause.kind() == io::ErrorKind::ConnectionRefused => "; is the gateway running?",
         _ => "",
     }
 }

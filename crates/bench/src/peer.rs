@@ -53,9 +53,9 @@ impl Peer {
     }
 
     async fn open(target: &Target) -> Result<Self, BenchError> {
-        let failed = |source| BenchError::Connect {
+        let failed = |cause| BenchError::Connect {
             gateway: target.name(),
-            source,
+            cause,
         };
         let stream = TcpStream::connect(target.address).await.map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;

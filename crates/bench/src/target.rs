@@ -31,9 +31,9 @@ impl Target {
         let Credential::Device(key) = options.key.clone() else {
             return Err(BenchError::OlderDialect);
         };
-        let unreachable = |source| BenchError::Connect {
+        let unreachable = |cause| BenchError::Connect {
             gateway: options.endpoint.to_string(),
-            source,
+            cause,
         };
         let place = (options.endpoint.host(), options.endpoint.port());
         let found: Vec<SocketAddr> = lookup_host(place).await.map_err(unreachable)?.collect();
