@@ -7,7 +7,6 @@
     reason = "a program that measures, run by hand"
 )]
 
-#[expect(dead_code, reason = "some of it is for other benchmarks")]
 mod parts;
 
 use self::parts::link::{MirrorLink, ParseAlone, Subscriber};

@@ -9,7 +9,7 @@ use hearthgate_protocol::model::{DataPoint, Device, DeviceId, Value};
 use hearthgate_protocol::wire::Request;
 use hearthgate_testkit::{HandDriver, test_key};
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use tokio::runtime::Runtime;
 
 use super::house;

@@ -5,9 +5,7 @@
 //! [`GatewayConnection`] that answers the reading of the mirror from a home; the events are encrypted
 //! before anything is measured.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use hearthgate_client::{Client, ClientOptions, Feed, FeedItem};
@@ -19,15 +17,11 @@ use hearthgate_protocol::model::{Change, Home};
 use hearthgate_protocol::wire::{
     Request, write_result_devices, write_result_schemas, write_result_statuses,
 };
-use hearthgate_testkit::test_key;
-use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use hearthgate_testkit::{Wire, test_key};
 use tokio::runtime::Runtime;
 
 use super::{house, messages, sessions};
 
-/// Bytes after which the stream lets other tasks have their turn: about what a socket holds.
-const TURN: usize = 256 * 1024;
 /// Bytes that a client reads at a time.
 const READ: usize = 64 * 1024;
 
@@ -103,16 +97,22 @@ impl MirrorLink {
     /// Has the link read them all; returns when the mirror holds them and the subscriber has them.
     pub(crate) fn apply(&mut self, batch: Batch) {
         let (wire, events) = (&self.wire, batch.events);
-        let feed = &mut self.feed;
-        self.runtime.block_on(async {
+        let feed = self.feed.take();
+        self.feed = self.runtime.block_on(async {
             wire.give(batch.bytes);
-            if let Some(feed) = feed {
+            let Some(mut feed) = feed else {
+                wire.idle().await;
+                return None;
+            };
+            // A task, as a subscriber is one: the runtime has an ear for the outermost future only rarely.
+            let reading = tokio::spawn(async move {
                 for _ in 0..events {
                     let item = feed.next().await;
                     assert!(matches!(item, Some(FeedItem::Event { .. })), "got {item:?}");
                 }
-            }
-            wire.idle().await;
+                feed
+            });
+            Some(reading.await.expect("a subscriber that gets all events"))
         });
     }
 
@@ -244,127 +244,5 @@ async fn serve(gateway: &mut GatewayConnection, wire: &Wire, home: &Home) {
             gateway.send(&json);
         }
         wire.give(gateway.take_output());
-    }
-}
-
-/// A byte stream in memory; all clones are one. The client holds it as its stream.
-#[derive(Clone, Default)]
-struct Wire(Arc<Mutex<Ends>>);
-
-#[derive(Default)]
-struct Ends {
-    /// What the client has yet to read, and from where on.
-    incoming: (Vec<u8>, usize),
-    /// Bytes until the next turn of other tasks.
-    turn: usize,
-    /// What the client wrote.
-    written: Vec<u8>,
-    reader: Option<Waker>,
-    /// Who waits for what the client writes, or until it has read everything.
-    other: Option<Waker>,
-    /// Whether the client found nothing more to read.
-    idle: bool,
-}
-
-impl Wire {
-    /// Lets the client read some bytes.
-    fn give(&self, bytes: Vec<u8>) {
-        let mut ends = self.0.lock();
-        let (incoming, start) = &mut ends.incoming;
-        if incoming.len() == *start {
-            (*incoming, *start) = (bytes, 0);
-        } else {
-            incoming.extend_from_slice(&bytes);
-        }
-        ends.idle = false;
-        if let Some(reader) = ends.reader.take() {
-            reader.wake();
-        }
-    }
-
-    /// Waits for what the client writes.
-    async fn written(&self) -> Vec<u8> {
-        self.wait(|ends| match ends.written.is_empty() {
-            true => None,
-            false => Some(std::mem::take(&mut ends.written)),
-        })
-        .await
-    }
-
-    /// Waits until the client has read everything and asks for more: it has handled all of it then.
-    async fn idle(&self) {
-        self.wait(|ends| ends.idle.then_some(())).await;
-    }
-
-    async fn wait<R>(&self, found: impl Fn(&mut Ends) -> Option<R>) -> R {
-        std::future::poll_fn(|cx| {
-            let mut ends = self.0.lock();
-            match found(&mut ends) {
-                Some(result) => Poll::Ready(result),
-                None => {
-                    ends.other = Some(cx.waker().clone());
-                    Poll::Pending
-                }
-            }
-        })
-        .await
-    }
-}
-
-impl Ends {
-    fn wake_other(&mut self) {
-        if let Some(other) = self.other.take() {
-            other.wake();
-        }
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let mut ends = self.0.lock();
-        let ends = &mut *ends;
-        let (incoming, start) = &mut ends.incoming;
-        let rest = incoming.get(*start..).unwrap_or_default();
-        if rest.is_empty() {
-            ends.idle = true;
-            ends.reader = Some(cx.waker().clone());
-            ends.wake_other();
-            return Poll::Pending;
-        }
-        if ends.turn >= TURN {
-            ends.turn = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let count = rest.len().min(buffer.remaining());
-        buffer.put_slice(rest.get(..count).unwrap_or_default());
-        *start += count;
-        ends.turn += count;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        let mut ends = self.0.lock();
-        ends.written.extend_from_slice(bytes);
-        ends.wake_other();
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
