@@ -92,33 +92,13 @@ impl FeedItem {
                     at: *at,
                     source: Source::Event,
                 };
-                let change = change_of(&event.kind);
-                return change.map_or(Applied::Same, |change| home.apply(&change, stamp));
+                let update = event.kind.update();
+                return update.map_or(Applied::Same, |update| home.update(update, stamp));
             }
             Self::Down(_) => mirror::remember(home),
             Self::InitDone | Self::Missed { .. } | Self::Up | Self::Synced => {}
         }
         Applied::Same
-    }
-}
-
-/// Returns what an event says about the state of devices.
-pub(crate) fn change_of(kind: &EventKind) -> Option<Change> {
-    match kind {
-        EventKind::StateChanged { device, readings } => Some(Change::State {
-            device: device.clone(),
-            readings: readings.clone(),
-        }),
-        EventKind::OnlineUpdated {
-            device,
-            online,
-            readings,
-        } => Some(Change::Online {
-            device: device.clone(),
-            online: *online,
-            readings: readings.clone().unwrap_or_default(),
-        }),
-        EventKind::RegistryUpdated { .. } | EventKind::Other { .. } => None,
     }
 }
 
@@ -154,17 +134,15 @@ impl Feed {
                 return Poll::Ready(Some(item));
             }
             let mut state = self.feeds.state.lock();
-            let over = state.over;
-            let link = state.link.clone();
-            let synced = state.synced;
+            let state = &mut *state;
             let Some(queue) = state.queues.get_mut(&self.key) else {
                 return Poll::Ready(None);
             };
             if queue.missed > 0 {
                 let items = std::mem::take(&mut queue.missed);
-                let snapshot = synced.then(|| Arc::new(self.feeds.mirror.devices()));
+                let snapshot = state.synced.then(|| Arc::new(self.feeds.mirror.devices()));
                 let before = Some(FeedItem::Missed { items });
-                self.first = Ready::new(before, snapshot, link);
+                self.first = Ready::new(before, snapshot, state.link.clone());
                 continue;
             }
             match queue.entries.pop_front() {
@@ -175,7 +153,7 @@ impl Feed {
                 Some((Entry::Snapshot(devices), _)) => {
                     self.first = Ready::new(None, Some(devices), None);
                 }
-                None if over => return Poll::Ready(None),
+                None if state.over => return Poll::Ready(None),
                 None => {
                     queue.waker = Some(context.waker().clone());
                     return Poll::Pending;
@@ -274,20 +252,25 @@ impl Feeds {
         }
     }
 
-    /// Passes an event on, after the mirror took what it says.
+    /// Passes an event on, after the mirror took what it says; `note` is told what came of it, while
+    /// everything else waits.
     pub(crate) fn event(
         &self,
         event: Event,
         json: Option<String>,
-        change: Option<&Change>,
         stamp: Stamp,
-    ) -> Applied {
+        note: impl FnOnce(&Event, Applied),
+    ) {
         let mut state = self.state.lock();
-        let applied = match change {
+        let applied = match event.kind.update() {
             _ if !self.mirrored => Applied::UnknownDevice,
-            Some(change) => state.writer.apply(change, stamp),
+            Some(update) => state.writer.update(update, stamp),
             None => Applied::Same,
         };
+        note(&event, applied);
+        if state.queues.is_empty() {
+            return;
+        }
         let cost = json.as_ref().map_or(0, String::len) + event_cost(&event);
         let item = FeedItem::Event {
             event,
@@ -296,7 +279,6 @@ impl Feeds {
             applied,
         };
         state.push(Entry::Item(item), cost);
-        applied
     }
 
     /// Swaps what a sync has read into the mirror. The first time every subscriber gets a snapshot,

@@ -28,7 +28,6 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::context::{Answer, COMMANDS, Command, Context, Kept, Phase, Synced};
 use crate::error::ClientError;
-use crate::feed::change_of;
 use crate::sync::{Outcome, Sync, SyncFault};
 
 /// Requests that are taken over at a time, to travel in one write.
@@ -227,11 +226,13 @@ impl<'a> Link<'a> {
         if self.last_words.is_some_and(|until| until <= now) {
             self.connection.handle_eof();
         }
+        // What was read together came together.
+        let at = clock();
         while let Some(event) = self.connection.poll_event(now) {
             match event {
                 ClientEvent::Authenticated => self.authenticated(),
-                ClientEvent::Reply { id, outcome } => self.route(id, outcome, now),
-                ClientEvent::Event { event, json } => self.pass_on(event, json),
+                ClientEvent::Reply { id, outcome } => self.route(id, outcome, at, now),
+                ClientEvent::Event { event, json } => self.pass_on(event, json, at),
                 ClientEvent::Oddity(what) => {
                     tracing::warn!(gateway = %self.context.gateway, what, "ignored something odd");
                 }
@@ -340,7 +341,13 @@ impl<'a> Link<'a> {
         });
     }
 
-    fn route(&mut self, id: i64, outcome: Result<String, RemoteError>, now: Instant) {
+    fn route(
+        &mut self,
+        id: i64,
+        outcome: Result<String, RemoteError>,
+        at: Timestamp,
+        now: Instant,
+    ) {
         if let Some(reply) = self.waiting.remove(&id) {
             // Who gave up meanwhile does not hear of it.
             let _ = reply.send(Ok(outcome));
@@ -348,26 +355,26 @@ impl<'a> Link<'a> {
             && sync.owns(id)
         {
             let mirror = self.context.feeds.mirror();
-            let outcome = mirror.read(|home| sync.handle_answer(id, outcome, home, clock(), now));
+            let outcome = mirror.read(|home| sync.handle_answer(id, outcome, home, at, now));
             self.synced(outcome);
         } else {
             tracing::debug!(gateway = %self.context.gateway, id, "an answer that nobody waits for");
         }
     }
 
-    fn pass_on(&mut self, event: Event, json: Option<String>) {
+    fn pass_on(&mut self, event: Event, json: Option<String>, at: Timestamp) {
         let stamp = Stamp {
-            at: clock(),
+            at,
             source: Source::Event,
         };
-        let feeds = &self.context.feeds;
-        let Some(sync) = &mut self.sync else {
-            feeds.event(event, json, None, stamp);
-            return;
-        };
-        let change = change_of(&event.kind);
-        let applied = feeds.event(event.clone(), json, change.as_ref(), stamp);
-        sync.handle_event(&event, change.as_ref(), applied, stamp);
+        let sync = &mut self.sync;
+        self.context
+            .feeds
+            .event(event, json, stamp, |event, applied| {
+                if let Some(sync) = sync {
+                    sync.handle_event(event, applied, stamp);
+                }
+            });
     }
 
     /// Lets the sync do what is due and sends what it asks for.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use hearthgate_protocol::model::{
-    Applied, Change, Device, DeviceId, Home, Point, Reading, Source, Stamp, Timestamp,
+    Applied, Change, Device, DeviceId, Home, Point, Reading, Source, Stamp, Timestamp, Update,
 };
 use parking_lot::RwLock;
 
@@ -54,8 +54,8 @@ impl MirrorWriter {
     }
 
     /// Applies what an event says.
-    pub(crate) fn apply(&self, change: &Change, stamp: Stamp) -> Applied {
-        self.mirror.home.write().apply(change, stamp)
+    pub(crate) fn update(&self, update: Update<'_>, stamp: Stamp) -> Applied {
+        self.mirror.home.write().update(update, stamp)
     }
 
     /// Marks all values as remembered, since nothing confirms them any more.
@@ -159,16 +159,16 @@ mod tests {
             gone: Vec::new(),
             read: vec![device("a", true, 5)],
         });
-        let readings = vec![Reading::new("switch_2", Value::from(false))];
-        let change = Change::State {
-            device: "a".into(),
-            readings,
+        let update = Update {
+            device: &"a".into(),
+            online: None,
+            readings: &[Reading::new("switch_2", Value::from(false))],
         };
         let stamp = Stamp {
             at: Timestamp(9),
             source: Source::Event,
         };
-        writer.apply(&change, stamp);
+        writer.update(update, stamp);
         writer.remember();
         let points = mirror.device("a").unwrap().points().to_vec();
         let stamps: Vec<_> = points

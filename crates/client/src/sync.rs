@@ -12,7 +12,7 @@ mod round;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use hearthgate_protocol::model::{Applied, Change, DeviceId, Home, Stamp, Timestamp};
+use hearthgate_protocol::model::{Applied, DeviceId, Home, Stamp, Timestamp};
 use hearthgate_protocol::wire::{Event, EventKind, RemoteError, Request};
 
 use crate::mirror::Commit;
@@ -140,15 +140,8 @@ impl Sync {
         self.proceed(progress, mirror, now)
     }
 
-    /// Takes note of an event. `change` is what it says about the state, `applied` what came of it in
-    /// the mirror.
-    pub(crate) fn handle_event(
-        &mut self,
-        event: &Event,
-        change: Option<&Change>,
-        applied: Applied,
-        stamp: Stamp,
-    ) {
+    /// Takes note of an event. `applied` is what came of it in the mirror.
+    pub(crate) fn handle_event(&mut self, event: &Event, applied: Applied, stamp: Stamp) {
         let before = self.last_event.replace(event.id);
         if let Some(before) = before
             && (event.id < before || event.id > before.saturating_add(1))
@@ -164,19 +157,21 @@ impl Sync {
             self.strangers.clear();
             self.wanted.add(device.clone());
         }
-        let Some(change) = change else { return };
+        let Some(update) = event.kind.update() else {
+            return;
+        };
         if let Some(round) = &mut self.round {
             // Has an effect where the status was read already; before that the read is newer.
-            round.apply(change, stamp);
+            round.update(update, stamp);
         }
         // No first list yet: every device is unknown.
         let settled = !self.wanted.everything && self.round.as_ref().is_none_or(Round::is_partial);
         if applied == Applied::UnknownDevice
             && settled
             && self.strangers.len() < STRANGERS_MAX
-            && self.strangers.insert(change.device().clone())
+            && self.strangers.insert(update.device.clone())
         {
-            self.wanted.add(change.device().clone());
+            self.wanted.add(update.device.clone());
         }
     }
 

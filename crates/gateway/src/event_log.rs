@@ -5,6 +5,7 @@
 //! here, and one that looks rarely gets many events at once, which is what makes writes cheap.
 //! Bounded by bytes; whoever falls off the end has been away for longer than any session may be.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,6 +17,14 @@ use hearthgate_protocol::wire::{Event, EventKind, write_event};
 pub(crate) const RETAINED: u64 = 8 * 1024 * 1024;
 /// Bytes at which a batch is ended, so that a session takes a flood up in pieces.
 const BATCH_FULL: usize = 64 * 1024;
+/// Batches for which a list keeps its memory between two uses.
+const LIST_KEPT: usize = 1024;
+
+thread_local! {
+    /// The memory of the last list of batches that was used up, for the next: a session that looks into
+    /// the log allocates nothing.
+    static LIST: Cell<Vec<Arc<Batch>>> = const { Cell::new(Vec::new()) };
+}
 
 /// A place in the log: the batch to read next, and the bytes of events before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,8 +36,8 @@ pub(crate) struct Position {
 /// Events that were reported together.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    json: Vec<u8>,
-    events: Vec<(Event, Range<usize>)>,
+    json: Box<[u8]>,
+    events: Box<[(Event, Range<usize>)]>,
 }
 
 impl Batch {
@@ -52,30 +61,30 @@ impl Batch {
     }
 }
 
-/// Collects events and gives them their ids.
+/// Collects events and gives them their ids. It grows in memory that the log lends it, so that a batch
+/// costs three allocations of the right size, however many events it has.
 #[derive(Debug)]
 pub(crate) struct BatchWriter {
-    batch: Batch,
+    json: Vec<u8>,
+    events: Vec<(Event, Range<usize>)>,
     next_id: i64,
 }
 
 impl BatchWriter {
     /// Tells whether the batch should be appended and another one started.
     pub(crate) fn is_full(&self) -> bool {
-        self.batch.json.len() >= BATCH_FULL
+        self.json.len() >= BATCH_FULL
     }
 
     /// Adds an event under the next id.
     pub(crate) fn push(&mut self, kind: EventKind) {
-        let start = self.batch.json.len();
-        write_event(&mut self.batch.json, self.next_id, &kind);
+        let start = self.json.len();
+        write_event(&mut self.json, self.next_id, &kind);
         let event = Event {
             id: self.next_id,
             kind,
         };
-        self.batch
-            .events
-            .push((event, start..self.batch.json.len()));
+        self.events.push((event, start..self.json.len()));
         self.next_id += 1;
     }
 }
@@ -87,6 +96,8 @@ pub(crate) struct EventLog {
     first: Position,
     end: Position,
     next_id: i64,
+    /// What the next writer grows in.
+    spare: (Vec<u8>, Vec<(Event, Range<usize>)>),
 }
 
 impl Default for EventLog {
@@ -97,31 +108,42 @@ impl Default for EventLog {
             first: start,
             end: start,
             next_id: 1,
+            spare: Default::default(),
         }
     }
 }
 
 impl EventLog {
     /// Starts a batch, to be given back to [`EventLog::append`].
-    pub(crate) fn writer(&self) -> BatchWriter {
+    pub(crate) fn writer(&mut self) -> BatchWriter {
+        let (json, events) = std::mem::take(&mut self.spare);
         BatchWriter {
-            batch: Batch {
-                json: Vec::new(),
-                events: Vec::new(),
-            },
+            json,
+            events,
             next_id: self.next_id,
         }
     }
 
     /// Appends a batch, forgets the oldest ones over the bound, and returns the new end.
     pub(crate) fn append(&mut self, writer: BatchWriter) -> Position {
-        let BatchWriter { batch, next_id } = writer;
-        if batch.events.is_empty() {
-            return self.end;
+        let BatchWriter {
+            mut json,
+            mut events,
+            next_id,
+        } = writer;
+        if !events.is_empty() {
+            let batch = Batch {
+                json: json.as_slice().into(),
+                events: events.drain(..).collect(),
+            };
+            self.next_id = next_id;
+            self.end = batch.after(self.end);
+            self.batches.push_back(Arc::new(batch));
         }
-        self.next_id = next_id;
-        self.end = batch.after(self.end);
-        self.batches.push_back(Arc::new(batch));
+        json.clear();
+        // A batch may have run over by a single event of any size.
+        json.shrink_to(2 * BATCH_FULL);
+        self.spare = (json, events);
         while self.kept() > RETAINED && self.batches.len() > 1 {
             if let Some(oldest) = self.batches.pop_front() {
                 self.first = oldest.after(self.first);
@@ -146,7 +168,7 @@ impl EventLog {
         let skip = position.batch.checked_sub(self.first.batch)?;
         let skip = usize::try_from(skip).ok()?;
         let mut unread = Unread {
-            batches: Vec::new(),
+            batches: LIST.take(),
             end: position,
         };
         for batch in self.batches.iter().skip(skip) {
@@ -172,6 +194,16 @@ impl Unread {
     /// Returns each event with its JSON.
     pub(crate) fn events(&self) -> impl Iterator<Item = (&Event, &[u8])> {
         self.batches.iter().flat_map(|batch| batch.events())
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let mut batches = std::mem::take(&mut self.batches);
+        batches.clear();
+        batches.shrink_to(LIST_KEPT);
+        // A thread that ends has no use for it.
+        let _ = LIST.try_with(|list| list.set(batches));
     }
 }
 

@@ -24,12 +24,8 @@ fn commit(feeds: &Feeds, gone: &[&str], read: &[&str]) {
 fn event(feeds: &Feeds, id: i64, text: &str) {
     let readings = vec![Reading::new("text", Value::from(text))];
     let device: DeviceId = "a".into();
-    let change = Change::State {
-        device: device.clone(),
-        readings: readings.clone(),
-    };
     let kind = EventKind::StateChanged { device, readings };
-    feeds.event(Event { id, kind }, None, Some(&change), STAMP);
+    feeds.event(Event { id, kind }, None, STAMP, |_, _| ());
 }
 
 /// Takes all that is ready, in short; `end` for the end.

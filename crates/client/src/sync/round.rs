@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use hearthgate_protocol::limits::DEVICES_PER_REQUEST;
 use hearthgate_protocol::model::{
-    Change, Device, DeviceId, Home, Schema, Source, Stamp, Timestamp,
+    Change, Device, DeviceId, Home, Schema, Source, Stamp, Timestamp, Update,
 };
 use hearthgate_protocol::wire::{
     RemoteError, Request, ShapeError, StatusEntry, parse_devices, parse_schemas, parse_statuses,
@@ -158,8 +158,8 @@ impl Round {
     }
 
     /// Applies an event to a device whose status was read already.
-    pub(super) fn apply(&mut self, change: &Change, stamp: Stamp) {
-        self.staged.apply(change, stamp);
+    pub(super) fn update(&mut self, update: Update<'_>, stamp: Stamp) {
+        self.staged.update(update, stamp);
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Progress {
@@ -309,12 +309,12 @@ impl Round {
             None => Device::new(id.clone(), schema, online, [], stamp),
         };
         self.staged.apply(&Change::Upsert(base), stamp);
-        let change = Change::Online {
-            device: id,
-            online,
-            readings,
+        let update = Update {
+            device: &id,
+            online: Some(online),
+            readings: &readings,
         };
-        self.staged.apply(&change, stamp);
+        self.staged.update(update, stamp);
     }
 
     /// Finds a way round an answer that is of no use; fails where it is the list.

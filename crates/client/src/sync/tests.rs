@@ -69,24 +69,16 @@ impl Bench {
     }
 
     fn event(&mut self, id: i64, kind: EventKind) {
-        let change = match &kind {
-            EventKind::StateChanged { device, readings } => Some(Change::State {
-                device: device.clone(),
-                readings: readings.clone(),
-            }),
-            _ => None,
-        };
         self.at += 1;
         let stamp = Stamp {
             at: Timestamp(self.at),
             source: Source::Event,
         };
-        let applied = change
-            .as_ref()
-            .map_or(Applied::Same, |change| self.writer.apply(change, stamp));
+        let applied = kind
+            .update()
+            .map_or(Applied::Same, |update| self.writer.update(update, stamp));
         let event = Event { id, kind };
-        self.sync
-            .handle_event(&event, change.as_ref(), applied, stamp);
+        self.sync.handle_event(&event, applied, stamp);
         self.events = id;
     }
 

@@ -12,6 +12,18 @@ use super::{Registry, unknown};
 use crate::event_log::{Position, Unread};
 
 impl Registry {
+    /// Writes the answer to a reading request into an empty buffer, to the byte as a session sends it:
+    /// of one instant, in the order of the request, an error where a device is unknown or the answer
+    /// would be over 16 MiB (sections 3 and 5). A `set_value` is no reading request and is refused.
+    pub fn answer_reading(&self, id: i64, request: &Request, out: &mut Vec<u8>) {
+        if let Request::SetValue(_) = request {
+            let message = "set_value is no reading request";
+            return write_error(out, id, &ErrorBody::new(ErrorCode::InvalidRequest, message));
+        }
+        write_answer(&self.shared.state.read().home, id, request, out);
+        limit_answer(id, out);
+    }
+
     /// Writes the answer to a reading request, and gives the events since a position that come before
     /// it, `None` where they are forgotten. Both belong to the same instant.
     pub(crate) fn answer(
@@ -22,18 +34,22 @@ impl Registry {
         out: &mut Vec<u8>,
     ) -> Option<Unread> {
         let state = self.shared.state.read();
-        match find(&state.home, request) {
-            Ok(devices) => match request {
-                Request::GetSchema(_) => write_result_schemas(out, id, devices),
-                Request::GetStatus(_) => write_result_statuses(out, id, devices),
-                _ => write_result_devices(out, id, devices),
-            },
-            Err(error) => write_error(out, id, &error),
-        }
+        write_answer(&state.home, id, request, out);
         let events = state.log.since(position, u64::MAX);
         drop(state);
         limit_answer(id, out);
         events
+    }
+}
+
+fn write_answer(home: &Home, id: i64, request: &Request, out: &mut Vec<u8>) {
+    match find(home, request) {
+        Ok(devices) => match request {
+            Request::GetSchema(_) => write_result_schemas(out, id, devices),
+            Request::GetStatus(_) => write_result_statuses(out, id, devices),
+            _ => write_result_devices(out, id, devices),
+        },
+        Err(error) => write_error(out, id, &error),
     }
 }
 

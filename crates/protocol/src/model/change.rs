@@ -52,6 +52,17 @@ pub enum Change {
     },
 }
 
+/// What a report or an event says about the state of a device, borrowed from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Update<'a> {
+    /// Which device.
+    pub device: &'a DeviceId,
+    /// Whether it is in reach, if that is said.
+    pub online: Option<bool>,
+    /// Values that data points have now; others are unchanged.
+    pub readings: &'a [Reading],
+}
+
 impl Change {
     /// Returns the id of the device that it is about.
     pub fn device(&self) -> &DeviceId {

@@ -1,11 +1,11 @@
-//! The devices of one gateway, and the only function that changes them.
+//! The devices of one gateway, and the only functions that change them.
 //!
 //! The gateway's registry and the client's mirror both own a [`Home`]; the same [`Change`]s applied
 //! in the same order make the same home on both sides.
 
 use indexmap::IndexMap;
 
-use super::change::{Change, Stamp};
+use super::change::{Change, Stamp, Update};
 use super::device::{Device, DeviceId, Point, Reading};
 
 /// The devices of one gateway, in the order in which they came.
@@ -40,27 +40,37 @@ impl Home {
                 online,
                 readings,
             } => {
-                let Some(device) = self.devices.get_mut(device) else {
-                    return Applied::UnknownDevice;
+                let online = Some(*online);
+                let update = Update {
+                    device,
+                    online,
+                    readings,
                 };
-                let turned = std::mem::replace(&mut device.online, *online) != *online;
-                let differs = confirm(&mut device.points, readings, stamp);
-                if turned || differs {
-                    Applied::Changed
-                } else {
-                    Applied::Same
-                }
+                self.update(update, stamp)
             }
             Change::State { device, readings } => {
-                let Some(device) = self.devices.get_mut(device) else {
-                    return Applied::UnknownDevice;
+                let update = Update {
+                    device,
+                    online: None,
+                    readings,
                 };
-                if confirm(&mut device.points, readings, stamp) {
-                    Applied::Changed
-                } else {
-                    Applied::Same
-                }
+                self.update(update, stamp)
             }
+        }
+    }
+
+    /// Applies what is said about the state of one device; values in it are confirmed by `stamp`.
+    pub fn update(&mut self, update: Update<'_>, stamp: Stamp) -> Applied {
+        let Some(device) = self.devices.get_mut(update.device) else {
+            return Applied::UnknownDevice;
+        };
+        let online = update.online.unwrap_or(device.online);
+        let turned = std::mem::replace(&mut device.online, online) != online;
+        let differs = confirm(&mut device.points, update.readings, stamp);
+        if turned || differs {
+            Applied::Changed
+        } else {
+            Applied::Same
         }
     }
 

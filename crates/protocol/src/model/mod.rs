@@ -11,7 +11,7 @@ mod json;
 mod schema;
 mod value;
 
-pub use change::{Change, Source, Stamp, Timestamp};
+pub use change::{Change, Source, Stamp, Timestamp, Update};
 pub use check::{Refusal, check_write};
 pub use device::{Code, Device, DeviceId, Point, Reading};
 pub use home::{Applied, Home};

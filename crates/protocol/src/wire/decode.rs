@@ -97,11 +97,20 @@ fn parse_object(text: &str) -> Result<&RawValue, String> {
 
 /// Decodes what a client sent. Never fails: what is wrong becomes the answer (section 5).
 pub fn decode_from_client(text: &[u8]) -> FromClient {
+    let text = check_utf8(text);
+    if let Some((id, request)) = text.as_ref().ok().and_then(|text| quick::from_client(text)) {
+        return FromClient::Request { id, request };
+    }
+    decode_request(text)
+}
+
+/// Decodes anything that a client may send.
+pub(super) fn decode_request(text: Result<&str, String>) -> FromClient {
     let invalid = |id, message: String| FromClient::Invalid {
         id,
         error: ErrorBody::new(ErrorCode::InvalidRequest, message),
     };
-    let raw = match check_utf8(text).and_then(parse_object) {
+    let raw = match text.and_then(parse_object) {
         Ok(raw) => raw,
         Err(problem) => return invalid(0, problem),
     };
@@ -195,10 +204,10 @@ pub(super) fn readings(raw: &RawValue) -> Result<Vec<Reading>, ShapeError> {
 /// Where the text is no JSON object: the connection is to be closed (section 3).
 pub fn decode_from_gateway(text: &[u8]) -> Result<(FromGateway, Option<String>), String> {
     let text = check_utf8(text)?;
-    check_depth(text)?;
-    if let Some(event) = quick::state_changed(text) {
-        return Ok((FromGateway::Event(event), None));
+    if let Some(message) = quick::from_gateway(text) {
+        return Ok((message, None));
     }
+    check_depth(text)?;
     decode_any(text)
 }
 

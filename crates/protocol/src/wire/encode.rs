@@ -185,9 +185,7 @@ pub(crate) fn write_auth_ok(out: &mut Vec<u8>, hmac: &str) {
 
 /// Writes an integer in decimal.
 pub(crate) fn write_integer(out: &mut Vec<u8>, number: i64) {
-    use std::io::Write;
-    // Writing to a `Vec` cannot fail.
-    let _ = write!(out, "{number}");
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 fn open(out: &mut Vec<u8>, id: i64) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::{Code, DeviceId, Reading};
+use crate::model::{Code, DeviceId, Reading, Update};
 
 /// What a client asks of a gateway (section 5).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,4 +194,27 @@ pub enum EventKind {
         /// Why it is ignored.
         reason: String,
     },
+}
+
+impl EventKind {
+    /// Returns what it says about the state of a device, if anything.
+    pub fn update(&self) -> Option<Update<'_>> {
+        match self {
+            Self::StateChanged { device, readings } => Some(Update {
+                device,
+                online: None,
+                readings,
+            }),
+            Self::OnlineUpdated {
+                device,
+                online,
+                readings,
+            } => Some(Update {
+                device,
+                online: Some(*online),
+                readings: readings.as_deref().unwrap_or_default(),
+            }),
+            Self::RegistryUpdated { .. } | Self::Other { .. } => None,
+        }
+    }
 }

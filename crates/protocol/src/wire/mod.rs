@@ -10,6 +10,7 @@ mod message;
 mod profile;
 mod quick;
 mod reply;
+mod scan;
 mod shape;
 mod token;
 

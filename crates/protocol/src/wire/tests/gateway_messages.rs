@@ -148,18 +148,20 @@ fn an_event_that_means_nothing_still_counts_and_says_why() {
 #[test]
 fn the_quick_way_and_the_long_way_read_the_same() {
     let check = |quick: bool, text: &str| {
-        let event = crate::wire::quick::state_changed(text);
-        assert_eq!(event.is_some(), quick, "{text}");
-        if let Some(event) = event {
-            assert_eq!(
-                crate::wire::decode::decode_any(text).unwrap(),
-                (FromGateway::Event(event), None),
-                "{text}"
-            );
+        let message = crate::wire::quick::from_gateway(text);
+        assert_eq!(message.is_some(), quick, "{text}");
+        if let Some(message) = message {
+            let long = crate::wire::decode::decode_any(text).unwrap();
+            assert_eq!(long, (message, None), "{text}");
         }
     };
     let of = |data: &str| {
         format!(r#"{{"id":1,"type":"event","event_type":"state_changed","data":{data}}}"#)
+    };
+    let value = |value: &str| {
+        of(&format!(
+            r#"{{"devid":"a","value":[{{"k":"a","v":{value}}}]}}"#
+        ))
     };
     check(true, &of(r#"{"devid":"a","value":[]}"#));
     check(
@@ -174,6 +176,33 @@ fn the_quick_way_and_the_long_way_read_the_same() {
         true,
         r#"{"data":{"value":[],"devid":"a"},"event_type":"state_changed","type":"event","id":-9}"#,
     );
+    for ordinary in [
+        "true",
+        " false ",
+        "0",
+        "-0",
+        "-1",
+        "1.0",
+        "-1.5e-3",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "9223372036854775808",
+        "\"℃\"",
+        r#""a\"b\ud800""#,
+        "[{}]",
+    ] {
+        check(true, &value(ordinary));
+    }
+    let nested = |depth: usize| value(&("[".repeat(depth) + &"]".repeat(depth)));
+    check(true, &nested(60));
+    assert!(decode_from_gateway(nested(61).as_bytes()).is_err());
+    for success in [
+        r#"{"id":1,"type":"result","success":true}"#,
+        r#"{"id":1,"type":"result","success":true,"result":null}"#,
+        r#"{ "result" : [ {"a":"]"} , 1.0 ] , "success" : true , "type":"result", "id":1}"#,
+    ] {
+        check(true, success);
+    }
     for unusual in [
         of(r#"{"devid":"a","value":[],"more":1}"#),
         of(r#"{"devid":"a","devid":"b","value":[]}"#),
@@ -187,8 +216,30 @@ fn the_quick_way_and_the_long_way_read_the_same() {
         of(r#"{"devid":"a","value":[]}"#).replace("state_", "State_"),
         r#"[1,"event","state_changed",{"devid":"a","value":[]}]"#.to_owned(),
         of(r#"{"devid":"a","value":[]}"#) + "x",
+        r#"{"id":1,"type":"result","success":false,"error":{}}"#.to_owned(),
+        r#"{"id":1,"type":"result","success":1}"#.to_owned(),
+        r#"{"id":1,"type":"result"}"#.to_owned(),
+        r#"{"id":1,"type":"result","success":true,"data":{"devid":"a","value":[]}}"#.to_owned(),
     ] {
         check(false, &unusual);
+    }
+}
+
+#[test]
+fn what_is_no_json_is_never_read_quickly() {
+    let whole = r#"{"id":10,"type":"event","event_type":"state_changed","data":{"devid":"ab","value":[{"k":"a","v":true},{"k":"b","v":-12},{"k":"c","v":"x"}]}}"#;
+    assert!(crate::wire::quick::from_gateway(whole).is_some());
+    // Every byte left out, and replaced by each of those that mean something.
+    for place in 0..whole.len() {
+        for put in [
+            "", "00", "\"", "\\", "\n", "{", "}", "[", "]", ",", ":", "-", ".", "e", " ", "\u{1}",
+        ] {
+            let text = format!("{}{put}{}", &whole[..place], &whole[place + 1..]);
+            if let Some(message) = crate::wire::quick::from_gateway(&text) {
+                let long = crate::wire::decode::decode_any(&text);
+                assert_eq!(long, Ok((message, None)), "{text}");
+            }
+        }
     }
 }
 

@@ -266,3 +266,50 @@ fn what_is_written_is_read_back() {
         assert_eq!(taken(std::str::from_utf8(&out).unwrap()), (-5, request));
     }
 }
+
+#[test]
+fn the_quick_way_and_the_long_way_take_the_same_requests() {
+    let check = |quick: bool, text: &str| {
+        let read = crate::wire::quick::from_client(text);
+        assert_eq!(read.is_some(), quick, "{text}");
+        if let Some((id, request)) = read {
+            let long = crate::wire::decode::decode_request(Ok(text));
+            assert_eq!(long, FromClient::Request { id, request }, "{text}");
+        }
+    };
+    for usual in [
+        r#"{"id":1,"type":"get_devices"}"#,
+        r#"{"type": "get_schema", "data": ["a", "℃"], "id": -7}"#,
+        r#" { "id" : 1 , "type" : "get_status" , "data" : [ ] } "#,
+        r#"{"id":1,"type":"set_value","data":[{"value":[{"v":1.50,"k":"a"},{"k":"a","v":{"b":"\""}}],"devid":"x"}]}"#,
+        r#"{"id":1,"type":"set_value","data":[]}"#,
+    ] {
+        check(true, usual);
+    }
+    for unusual in [
+        r#"{"id":1,"type":"get_devices","data":[]}"#,
+        r#"{"id":1,"data":["a"],"type":"get_status"}"#,
+        r#"{"id":1,"type":"get_status","data":["a"],"type":"get_schema"}"#,
+        r#"{"id":1,"type":"get_status"}"#,
+        r#"{"id":1,"type":"get_status","data":["a",1]}"#,
+        r#"{"id":1,"type":"get_status","data":["a",]}"#,
+        r#"{"id":1,"type":"get_status","data":null}"#,
+        r#"{"id":01,"type":"get_status","data":["a"]}"#,
+        r#"{"id":1,"type":"get_status","data":["\n"]}"#,
+        r#"{"id":1,"type":"set_value","data":[{"device":"x","value":[]}]}"#,
+        r#"{"id":1,"type":"set_value","data":[{"devid":"x","value":[{"k":"a"}]}]}"#,
+        r#"{"id":1,"type":"event","data":[]}"#,
+        r#"{"id":1,"type":"get_devices"}}"#,
+    ] {
+        check(false, unusual);
+    }
+    let nested = |depth: usize| {
+        let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+        format!(
+            r#"{{"id":1,"type":"set_value","data":[{{"devid":"x","value":[{{"k":"a","v":{open}{close}}}]}}]}}"#
+        )
+    };
+    check(true, &nested(59));
+    check(false, &nested(60));
+    invalid(&nested(60), 1, "nested deeper");
+}
