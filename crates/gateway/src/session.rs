@@ -45,14 +45,18 @@ const FAREWELL: Duration = Duration::from_millis(1000);
 const FAREWELL_TOO_SLOW: Duration = Duration::from_secs(30);
 
 /// Serves one connection until it ends.
-pub(crate) async fn serve<S>(
+///
+/// No `async fn`: its future would hold the arguments beside the session that is made of them, for as
+/// long as it lasts. The future is the memory of an idle session, and a test holds its size in bounds.
+pub(crate) fn serve<S>(
     stream: S,
     peer: SocketAddr,
     connection: GatewayConnection,
     registry: Registry,
     admission: Arc<Admission>,
     handshake: Permit,
-) where
+) -> impl Future<Output = ()> + Send
+where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let (position, end) = registry.join();
@@ -68,19 +72,52 @@ pub(crate) async fn serve<S>(
         backlog: None,
         pace: Pace::default(),
         rate,
-        writes: FuturesUnordered::new(),
+        writes: Writes::default(),
         rejecting: None,
         slot: None,
         handshake: Some(handshake),
         congested: false,
         patience: FAREWELL,
     };
-    session.run().await;
-    session.farewell().await;
+    async move {
+        session.run().await;
+        session.farewell().await;
+    }
 }
 
 /// A write that drivers have not answered; gives the id of its request back.
 type WriteInFlight = Pin<Box<dyn Future<Output = (i64, Result<(), ErrorBody>)> + Send>>;
+
+/// The writes of a session that have no answer yet. Where there are none it holds no memory, which
+/// `FuturesUnordered` does as soon as it is made.
+#[derive(Default)]
+struct Writes(Option<Box<FuturesUnordered<WriteInFlight>>>);
+
+impl Writes {
+    fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |writes| writes.len())
+    }
+
+    fn push(&mut self, write: WriteInFlight) {
+        self.0.get_or_insert_default().push(write);
+    }
+
+    /// Gives the next outcome. Pending where there is no write: whoever adds one asks again.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(i64, Result<(), ErrorBody>)> {
+        let outcome = match &mut self.0 {
+            None => return Poll::Pending,
+            Some(writes) => writes.poll_next_unpin(cx),
+        };
+        match outcome {
+            Poll::Ready(Some(outcome)) => Poll::Ready(outcome),
+            Poll::Ready(None) => {
+                self.0 = None;
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
 
 struct Session<S> {
     socket: Socket<S>,
@@ -98,7 +135,7 @@ struct Session<S> {
     pace: Pace,
     /// How fast its requests are taken, if that is limited.
     rate: Option<Rate>,
-    writes: FuturesUnordered<WriteInFlight>,
+    writes: Writes,
     /// When the close after a failed handshake is due.
     rejecting: Option<Instant>,
     /// The place among the sessions, once authenticated.
@@ -151,7 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                         None => self.connection.close(close::TRY_AGAIN, "too many handshakes"),
                     }
                 }
-                Some((id, outcome)) = self.writes.next(), if !self.writes.is_empty() => {
+                (id, outcome) = poll_fn(|cx| self.writes.poll_next(cx)) => {
                     self.answer_write(id, outcome);
                 }
                 () = poll_fn(|cx| self.socket.poll(&mut self.connection, reading, cx)) => {}
@@ -184,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             self.handle(event, now);
         }
         let was_congested = self.is_congested(now);
-        while let Poll::Ready(Some((id, outcome))) = self.writes.poll_next_unpin(cx) {
+        while let Poll::Ready((id, outcome)) = self.writes.poll_next(cx) {
             self.answer_write(id, outcome);
         }
         if self.slot.is_some() {
@@ -423,7 +460,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     /// Flushes the close frame and lets the peer end first, so that it is not lost in a reset.
-    async fn farewell(mut self) {
+    async fn farewell(&mut self) {
         let (socket, connection) = (&mut self.socket, &mut self.connection);
         let farewell = async {
             poll_fn(|cx| socket.write(connection, cx)).await;

@@ -2,6 +2,7 @@
 
 mod handshake;
 mod requests;
+mod size;
 mod slow;
 
 use std::time::Duration;
