@@ -166,11 +166,10 @@ mod tests {
         assert!((summary.p99_us - 990.0).abs() <= 2.0, "{summary:?}");
         times.add(Duration::from_secs(3600));
         assert!((times.summary().max_us - 60e6).abs() < 1e5);
-        let counted: u64 = times
-            .steps(Duration::from_micros(1))
-            .iter()
-            .map(|step| step.1)
-            .sum();
-        assert_eq!(counted, 1001);
+        let steps = times.summary().histogram;
+        let counted: u64 = steps.iter().map(|step| step.count).sum();
+        assert_eq!(counted, 1001, "{steps:?}");
+        let up_to_64 = steps.iter().find(|step| step.up_to_us == 64.0);
+        assert_eq!(up_to_64.map(|step| step.count), Some(32), "{steps:?}");
     }
 }

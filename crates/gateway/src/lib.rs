@@ -40,6 +40,7 @@ mod replay;
 
 mod registry;
 mod event_log;
+mod fan_out;
 mod backlog;
 mod session;
 mod limits;

@@ -1,9 +1,12 @@
 //! Accepts connections within limits and gives each a task.
 
 use std::collections::{BTreeMap, HashMap};
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use hearthgate_protocol::connection::{GatewayConfig, GatewayConnection};
@@ -177,8 +180,13 @@ pub(crate) struct Permit {
 impl Permit {
     /// Waits until the place is taken away.
     pub(crate) async fn evicted(&mut self) {
+        poll_fn(|cx| self.poll_evicted(cx)).await;
+    }
+
+    /// Is ready once the place is taken away.
+    pub(crate) fn poll_evicted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Nothing is ever sent; the sender is dropped.
-        let _ = (&mut self.evicted).await;
+        Pin::new(&mut self.evicted).poll(cx).map(drop)
     }
 }
 
@@ -288,7 +296,7 @@ impl Opened {
         registry: Registry,
     ) -> impl Future<Output = ()> + Send
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send,
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let connection = GatewayConnection::new(config, self.nonce, self.at.into_std());
         let (peer, admission, handshake) = (self.peer, self.admission, self.handshake);
@@ -303,7 +311,7 @@ impl Opened {
         config: Arc<GatewayConfig>,
         registry: Registry,
     ) where
-        S: AsyncRead + AsyncWrite + Unpin + Send,
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let stop = self.admission.stop.clone();
         let secured = tokio::select! {

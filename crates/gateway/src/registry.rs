@@ -21,6 +21,7 @@ use hearthgate_protocol::model::{
 use hearthgate_protocol::wire::{ErrorCode, ErrorDetail, EventKind};
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 pub(crate) use self::answers::limit_answer;
@@ -29,6 +30,7 @@ use crate::driver::{
     COMMANDS_WAITING, Command, Driver, DriverId, DriverPort, REPORTS_WAITING, Report, Reports,
 };
 use crate::event_log::{BatchWriter, EventLog, Position, Unread};
+use crate::fan_out::{FanOut, Lane, Place};
 
 /// Reports that become one batch at most, so that the lock is held shortly.
 const REPORTS_PER_BATCH: usize = 256;
@@ -57,8 +59,9 @@ pub struct Registry {
 #[derive(Debug)]
 struct Shared {
     state: RwLock<State>,
-    /// Tells sessions the end of the log.
+    /// Tells the fan-out the end of the log.
     end: watch::Sender<Position>,
+    fan_out: Arc<FanOut>,
     /// By driver: its name and where its commands go.
     drivers: Vec<(String, mpsc::Sender<Command>)>,
     strict_step: bool,
@@ -71,7 +74,7 @@ struct State {
     owners: HashMap<DeviceId, DriverId>,
 }
 
-/// What a gateway runs beside its sessions: a driver or the registry.
+/// What a gateway runs beside its sessions: a driver, the registry or the fan-out.
 pub(crate) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Registry {
@@ -83,7 +86,7 @@ impl Registry {
     pub(crate) fn start(
         drivers: Vec<Box<dyn Driver>>,
         strict_step: bool,
-        stop: &tokio_util::sync::CancellationToken,
+        stop: &CancellationToken,
     ) -> Result<(Self, Vec<Running>), StartError> {
         let mut owners = HashMap::new();
         let mut devices = Vec::new();
@@ -125,16 +128,26 @@ impl Registry {
             owners,
         };
         let (end, _) = watch::channel(state.log.end());
+        let fan_out = Arc::new(FanOut::default());
+        let over = CancellationToken::new();
+        for task in fan_out.tasks(&end, &over) {
+            running.push(Box::pin(task));
+        }
         let shared = Shared {
             state: RwLock::new(state),
             end,
+            fan_out,
             drivers: senders,
             strict_step,
         };
         let registry = Self {
             shared: Arc::new(shared),
         };
-        running.push(Box::pin(registry.clone().run(incoming)));
+        let run = registry.clone().run(incoming);
+        running.push(Box::pin(async move {
+            run.await;
+            over.cancel();
+        }));
         Ok((registry, running))
     }
 
@@ -153,10 +166,25 @@ impl Registry {
         self.shared.state.read().log.kept()
     }
 
-    /// Returns the end of the event log and a way to hear of further ends.
-    pub(crate) fn join(&self) -> (Position, watch::Receiver<Position>) {
-        let end = self.shared.end.subscribe();
-        (self.shared.state.read().log.end(), end)
+    /// Returns the end of the event log: where a new session begins.
+    pub(crate) fn join(&self) -> Position {
+        self.shared.state.read().log.end()
+    }
+
+    /// Returns the end of the event log as it was last told to everybody; the log may be ahead of it.
+    pub(crate) fn end(&self) -> Position {
+        *self.shared.end.borrow()
+    }
+
+    /// Lets a session have what happens from now on.
+    pub(crate) fn enter(&self, lane: Arc<dyn Lane>) -> Place {
+        self.shared.fan_out.enter(lane)
+    }
+
+    /// Returns a way to hear of further ends.
+    #[cfg(test)]
+    pub(crate) fn ends(&self) -> watch::Receiver<Position> {
+        self.shared.end.subscribe()
     }
 
     /// Returns events since a position, as many as make `enough` bytes; `None` where they are

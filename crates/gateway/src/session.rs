@@ -1,4 +1,5 @@
-//! One client's connection: one task, which owns the socket.
+//! One client's connection: one task, which reads, answers and keeps time; events are also brought by
+//! the fan-out, in passing.
 //!
 //! Bytes and time go into a [`GatewayConnection`]; requests that come out are answered from the
 //! registry, events are read from the shared log, encrypted into a buffer that all sessions of a
@@ -11,7 +12,8 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -21,8 +23,10 @@ use hearthgate_protocol::error::{Ended, HandshakeFailure};
 use hearthgate_protocol::token::Claim;
 use hearthgate_protocol::websocket::close;
 use hearthgate_protocol::wire::{ErrorBody, Request, write_error, write_success};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::watch;
+use tokio::time::Sleep;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tracing::{debug, info};
 
 use self::pace::{Pace, Standing, Verdict};
@@ -30,6 +34,7 @@ pub(crate) use self::socket::now;
 use self::socket::{Socket, lend_output, take_output_back};
 use crate::backlog::Backlog;
 use crate::event_log::{Position, Unread};
+use crate::fan_out::Lane;
 use crate::limits::Rate;
 use crate::listener::{Admission, Permit, Slot};
 use crate::registry::{PendingWrite, Registry, limit_answer};
@@ -47,7 +52,7 @@ const FAREWELL_TOO_SLOW: Duration = Duration::from_secs(30);
 /// Serves one connection until it ends.
 ///
 /// No `async fn`: its future would hold the arguments beside the session that is made of them, for as
-/// long as it lasts. The future is the memory of an idle session, and a test holds its size in bounds.
+/// long as it lasts. A test holds the memory of a session in bounds.
 pub(crate) fn serve<S>(
     stream: S,
     peer: SocketAddr,
@@ -57,18 +62,17 @@ pub(crate) fn serve<S>(
     handshake: Permit,
 ) -> impl Future<Output = ()> + Send
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (position, end) = registry.join();
+    let stop = admission.stop.clone();
     let rate = admission.limits.requests_per_second.map(Rate::new);
-    let mut session = Session {
+    let session = Session {
         socket: Socket::new(stream),
         peer,
         connection,
+        position: Position::default(),
         registry,
         admission,
-        end,
-        position,
         backlog: None,
         pace: Pace::default(),
         rate,
@@ -78,11 +82,83 @@ where
         handshake: Some(handshake),
         congested: false,
         patience: FAREWELL,
+        task: None,
+        armed: now(),
     };
+    let deadline = session.deadline();
+    let shared = Arc::new(Shared {
+        session: Mutex::new(Some(session)),
+        missed: AtomicBool::new(false),
+    });
     async move {
-        session.run().await;
-        session.farewell().await;
+        run(&shared, stop, deadline).await;
+        let session = shared.session.lock().take();
+        if let Some(session) = session {
+            // In a box, since its timers would take room in every session that lives.
+            Box::pin(session.farewell()).await;
+        }
     }
+}
+
+/// A session, and who comes by with events.
+struct Shared<S> {
+    /// Held by the session's task while it is polled, and by the fan-out while it writes: never across an
+    /// `await`. Empty after the end.
+    session: Mutex<Option<Session<S>>>,
+    /// Whether the fan-out found the session at work: whoever holds the lock looks again after it.
+    missed: AtomicBool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Lane for Shared<S> {
+    fn deliver(&self) {
+        // In this order: the holder of the lock gives it back first and looks at this then.
+        self.missed.store(true, Ordering::SeqCst);
+        if let Some(mut session) = self.session.try_lock() {
+            self.missed.store(false, Ordering::SeqCst);
+            if let Some(session) = session.as_mut() {
+                session.deliver();
+            }
+        }
+    }
+}
+
+/// Polls a session until it ends.
+async fn run<S>(shared: &Arc<Shared<S>>, stop: CancellationToken, deadline: tokio::time::Instant)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut stopped = pin!(stop.cancelled());
+    let mut timer = pin!(tokio::time::sleep_until(deadline));
+    let mut place = None;
+    poll_fn(|cx| {
+        loop {
+            let enters = {
+                let mut session = shared.session.lock();
+                let Some(session) = session.as_mut() else {
+                    return Poll::Ready(());
+                };
+                if session
+                    .poll(stopped.as_mut(), timer.as_mut(), cx)
+                    .is_ready()
+                {
+                    return Poll::Ready(());
+                }
+                let enters = session.slot.is_some() && place.is_none();
+                enters.then(|| session.registry.clone())
+            };
+            if let Some(registry) = enters {
+                // What happened before is found by looking once more.
+                place = Some(registry.enter(Arc::clone(shared) as Arc<dyn Lane>));
+            } else {
+                if shared.missed.swap(false, Ordering::SeqCst) {
+                    // In its turn, so that a flood of events keeps no other task waiting.
+                    cx.waker().wake_by_ref();
+                }
+                return Poll::Pending;
+            }
+        }
+    })
+    .await;
 }
 
 /// A write that drivers have not answered; gives the id of its request back.
@@ -125,8 +201,6 @@ struct Session<S> {
     connection: GatewayConnection,
     registry: Registry,
     admission: Arc<Admission>,
-    /// Tells of further events.
-    end: watch::Receiver<Position>,
     /// The events that were sent or are in the backlog.
     position: Position,
     /// Events of a session that is slow, merged.
@@ -146,60 +220,98 @@ struct Session<S> {
     congested: bool,
     /// The time that the end may take.
     patience: Duration,
+    /// What wakes the session's own task.
+    task: Option<Waker>,
+    /// When its timer fires.
+    armed: Instant,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
-    async fn run(&mut self) {
-        let stop = self.admission.stop.clone();
-        let mut stopped = pin!(stop.cancelled());
-        // Rearmed only where a deadline comes nearer: one that moves away is found out when it fires.
-        let mut timer = pin!(tokio::time::sleep_until(self.deadline()));
+    /// Does all there is to do; ready after the end.
+    fn poll(
+        &mut self,
+        mut stopped: Pin<&mut WaitForCancellationFuture<'_>>,
+        mut timer: Pin<&mut Sleep>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        if !self
+            .task
+            .as_ref()
+            .is_some_and(|task| task.will_wake(cx.waker()))
+        {
+            self.task = Some(cx.waker().clone());
+        }
         loop {
-            let more = poll_fn(|cx| Poll::Ready(self.work(cx))).await;
+            let more = self.work(cx);
             if self.connection.is_ended() {
-                return;
+                return Poll::Ready(());
             }
+            // Rearmed only where a deadline comes nearer: one that moves away is found out when it fires.
             let deadline = self.deadline();
             if deadline < timer.deadline() {
                 timer.as_mut().reset(deadline);
             }
-            let live = self.slot.is_some();
             let reading = !self.congested;
             // In this order: a peer that never stops sending keeps neither answers nor deadlines
             // waiting, and events, which every round takes up, keep no requests waiting.
-            tokio::select! {
-                biased;
-                () = &mut stopped => self.connection.close(close::GOING_AWAY, "shutting down"),
-                () = &mut timer => {
-                    let now = now();
-                    self.connection.handle_timeout(now);
-                    if self.rejecting.is_some_and(|due| now >= due) {
-                        self.rejecting = None;
-                        self.connection.reject();
-                    }
-                    let deadline = self.deadline();
-                    timer.as_mut().reset(deadline);
+            if stopped.as_mut().poll(cx).is_ready() {
+                self.connection.close(close::GOING_AWAY, "shutting down");
+            } else if timer.as_mut().poll(cx).is_ready() {
+                self.time_is_up();
+                timer.as_mut().reset(self.deadline());
+            } else if self.is_evicted(cx) {
+                debug!(peer = %self.peer, "too many handshakes are under way");
+                self.patience = Duration::ZERO;
+                match self.rejecting {
+                    Some(_) => self.connection.reject(),
+                    None => self
+                        .connection
+                        .close(close::TRY_AGAIN, "too many handshakes"),
                 }
-                () = evicted(&mut self.handshake), if self.handshake.is_some() => {
-                    debug!(peer = %self.peer, "too many handshakes are under way");
-                    self.patience = Duration::ZERO;
-                    match self.rejecting {
-                        Some(_) => self.connection.reject(),
-                        None => self.connection.close(close::TRY_AGAIN, "too many handshakes"),
-                    }
-                }
-                (id, outcome) = poll_fn(|cx| self.writes.poll_next(cx)) => {
-                    self.answer_write(id, outcome);
-                }
-                () = poll_fn(|cx| self.socket.poll(&mut self.connection, reading, cx)) => {}
-                changed = self.end.changed(), if live => {
-                    if changed.is_err() {
-                        self.connection.close(close::INTERNAL, "the registry ended");
-                    }
-                }
-                () = std::future::ready(()), if more => {}
+            } else if let Poll::Ready((id, outcome)) = self.writes.poll_next(cx) {
+                self.answer_write(id, outcome);
+            } else if self
+                .socket
+                .poll(&mut self.connection, reading, cx)
+                .is_pending()
+                && !more
+            {
+                self.armed = timer.deadline().into_std();
+                return Poll::Pending;
             }
         }
+    }
+
+    /// Takes events up in passing, for the fan-out: what cannot be done so is left to the session's task.
+    fn deliver(&mut self) {
+        let Some(task) = self.task.clone() else {
+            return;
+        };
+        if self.socket.blocked || self.backlog.is_some() {
+            return task.wake();
+        }
+        if self.unread() == 0 {
+            return;
+        }
+        let more = self.work(&mut Context::from_waker(&task));
+        let sooner = self.deadline().into_std() < self.armed;
+        if more || sooner || self.connection.is_ended() {
+            task.wake();
+        }
+    }
+
+    fn time_is_up(&mut self) {
+        let now = now();
+        self.connection.handle_timeout(now);
+        if self.rejecting.is_some_and(|due| now >= due) {
+            self.rejecting = None;
+            self.connection.reject();
+        }
+    }
+
+    fn is_evicted(&mut self, cx: &mut Context<'_>) -> bool {
+        let handshake = self.handshake.as_mut();
+        handshake.is_some_and(|permit| permit.poll_evicted(cx).is_ready())
     }
 
     /// Handles what has come, takes events up, and writes all of it with as few calls as it takes.
@@ -251,7 +363,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                     Ok(slot) => {
                         self.slot = Some(slot);
                         // Events count from here on.
-                        (self.position, self.end) = self.registry.join();
+                        self.position = self.registry.join();
                         debug!(peer = %self.peer, "session open");
                     }
                     Err(reason) => {
@@ -356,9 +468,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// Merges the events of a session that does not keep up, and closes one that never will.
     fn keep_pace(&mut self, now: Instant) {
-        // What is seen here is taken up by the next round at the latest: while the socket is blocked
-        // that comes when it takes something, else at once.
-        self.end.borrow_and_update();
         loop {
             let standing = Standing {
                 unread: self.unread(),
@@ -379,8 +488,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Returns how many bytes of events are neither sent nor in the backlog.
     fn unread(&self) -> u64 {
         // The log may be ahead of what it was told to be.
-        let end = *self.end.borrow();
-        end.bytes.saturating_sub(self.position.bytes)
+        self.registry
+            .end()
+            .bytes
+            .saturating_sub(self.position.bytes)
     }
 
     fn send_each(&mut self, unread: &Unread) {
@@ -460,7 +571,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     /// Flushes the close frame and lets the peer end first, so that it is not lost in a reset.
-    async fn farewell(&mut self) {
+    async fn farewell(mut self) {
         let (socket, connection) = (&mut self.socket, &mut self.connection);
         let farewell = async {
             poll_fn(|cx| socket.write(connection, cx)).await;
@@ -480,13 +591,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             () = stopped => {}
             () = tokio::time::sleep(self.patience) => {}
         }
-    }
-}
-
-async fn evicted(handshake: &mut Option<Permit>) {
-    match handshake {
-        Some(permit) => permit.evicted().await,
-        None => std::future::pending().await,
     }
 }
 

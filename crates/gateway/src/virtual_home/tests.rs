@@ -115,7 +115,7 @@ impl Served {
     }
 
     async fn wait(&self, done: impl Fn(&[String]) -> bool) -> Vec<String> {
-        let (_, mut end) = self.registry.join();
+        let mut end = self.registry.ends();
         let waited = timeout(PATIENCE, async {
             while !done(&self.events()) {
                 end.changed().await.unwrap();
