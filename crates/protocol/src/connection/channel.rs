@@ -27,7 +27,8 @@ pub(super) struct Channel {
     limit: usize,
     encryptor: Encryptor,
     decryptor: Decryptor,
-    masks: Option<Masks>,
+    /// A client's; boxed, since a gateway has many connections and no masks.
+    masks: Option<Box<Masks>>,
     out: Vec<u8>,
     sent: usize,
     /// Whether `out` is the caller's, who gets it back by [`Channel::swap_buffer`].
@@ -54,7 +55,7 @@ impl Channel {
             limit,
             encryptor: Encryptor::new(key, padding),
             decryptor: Decryptor::new(key, padding),
-            masks: mask_seed.map(Masks::new),
+            masks: mask_seed.map(|seed| Box::new(Masks::new(seed))),
             out: Vec::new(),
             sent: 0,
             lent: false,
@@ -94,7 +95,7 @@ impl Channel {
         if self.closed {
             return;
         }
-        let mask = self.masks.as_mut().map(Masks::next);
+        let mask = self.masks.as_mut().map(|masks| masks.next());
         match self.wire {
             Wire::Plain => write_frame(&mut self.out, Opcode::Text, json, mask),
             Wire::Binary => {
@@ -147,7 +148,7 @@ impl Channel {
     /// Queues a ping, or the answer to one.
     pub(super) fn send_control(&mut self, opcode: Opcode, payload: &[u8]) {
         if !self.closed {
-            let mask = self.masks.as_mut().map(Masks::next);
+            let mask = self.masks.as_mut().map(|masks| masks.next());
             write_frame(&mut self.out, opcode, payload, mask);
         }
     }

@@ -101,8 +101,8 @@ pub struct GatewayConnection {
     nonce: Nonce,
     handshake_deadline: Instant,
     silence: Silence,
-    /// An event that input or a timeout caused, to be polled.
-    pending: Option<GatewayEvent>,
+    /// An event that input or a timeout caused, to be polled; boxed, since there is hardly ever one.
+    pending: Option<Box<GatewayEvent>>,
 }
 
 impl GatewayConnection {
@@ -139,7 +139,7 @@ impl GatewayConnection {
                 Ok(None) => {}
                 Ok(Some((claim, opening, rest))) => {
                     self.phase = Phase::Claimed(Box::new((opening, rest)));
-                    self.pending = Some(GatewayEvent::Claimed(claim));
+                    self.pending = Some(Box::new(GatewayEvent::Claimed(claim)));
                 }
                 Err(error) => self.refuse_upgrade(error),
             },
@@ -199,7 +199,7 @@ impl GatewayConnection {
     pub fn poll_event(&mut self, _now: Instant) -> Option<GatewayEvent> {
         loop {
             if let Some(event) = self.pending.take() {
-                return Some(event);
+                return Some(*event);
             }
             if !matches!(self.phase, Phase::ExpectAuth(_) | Phase::Ready) {
                 return None;
@@ -289,7 +289,7 @@ impl GatewayConnection {
         opening.accept(self.config.uuid.as_deref(), self.channel.raw_out());
         self.channel.set_limit(self.config.message_max);
         self.channel.framer.push(&rest);
-        self.pending = Some(GatewayEvent::Authenticated);
+        self.pending = Some(Box::new(GatewayEvent::Authenticated));
     }
 
     /// Answers a right claim of tokens and ends the connection.
@@ -306,7 +306,7 @@ impl GatewayConnection {
         if matches!(self.phase, Phase::Claimed(_)) {
             self.phase = Phase::Denied;
             let failure = HandshakeFailure::Claim(what);
-            self.pending = Some(GatewayEvent::AuthenticationFailed(failure));
+            self.pending = Some(Box::new(GatewayEvent::AuthenticationFailed(failure)));
         }
     }
 
@@ -414,7 +414,7 @@ impl GatewayConnection {
     fn end(&mut self, ended: Ended) {
         if !matches!(self.phase, Phase::Ended) {
             self.phase = Phase::Ended;
-            self.pending = Some(GatewayEvent::Ended(ended));
+            self.pending = Some(Box::new(GatewayEvent::Ended(ended)));
         }
     }
 }
