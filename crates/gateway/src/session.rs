@@ -92,10 +92,8 @@ where
     });
     async move {
         run(&shared, stop, deadline).await;
-        let session = shared.session.lock().take();
-        if let Some(session) = session {
-            // In a box, since its timers would take room in every session that lives.
-            Box::pin(session.farewell()).await;
+        if let Some(farewell) = shared.farewell() {
+            farewell.await;
         }
     }
 }
@@ -107,6 +105,14 @@ struct Shared<S> {
     session: Mutex<Option<Session<S>>>,
     /// Whether the fan-out found the session at work: whoever holds the lock looks again after it.
     missed: AtomicBool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Shared<S> {
+    /// Takes the session out, to say goodbye: in a box, since it would take room in every session that lives.
+    fn farewell(&self) -> Option<Pin<Box<impl Future<Output = ()> + Send>>> {
+        let session = self.session.lock().take()?;
+        Some(Box::pin(session.farewell()))
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Lane for Shared<S> {
