@@ -55,6 +55,7 @@ class Broker:
 
     def start(self) -> None:
         lines = [f"listener {self.port} 127.0.0.1", f"allow_anonymous {str(self.anonymous).lower()}", *self.lines]
+        lines += [f"log_type {one}" for one in ("error", "warning", "notice")]  # not each save of what it keeps
         lines.append("user root")  # started by root it would give up the right to write into the folder
         if self.persistent:
             # Each change is on the disk at once, so that a kill loses nothing.
