@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import shutil
 import socket
 import ssl
 import threading
@@ -25,23 +27,24 @@ PATIENCE = 30.0
 VERSIONS = {"5": mqtt.MQTTv5, "3.1.1": mqtt.MQTTv311}
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 class Broker:
-    """A Mosquitto that can be killed and started again, on the same port."""
+    """A Mosquitto that can be killed and started again, on the same port; with `persistent` it keeps what it knew, however it
+    ends. `lines` are further ones of its configuration."""
 
-    def __init__(self, folder: Path, *lines: str, persistent: bool = False, anonymous: bool = True, secure: bool = False):
-        system.need("mosquitto", "mosquitto", root=False)
+    def __init__(
+        self, folder: Path, *lines: str, persistent: bool = False, anonymous: bool = True, secure: bool = False, started: bool = True
+    ):  # fmt: skip
+        # Debian puts it where not all users look.
+        self.program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+        if self.program is None:
+            system.need("mosquitto", "mosquitto", root=False)
         folder.mkdir(exist_ok=True)
         self.folder, self.lines, self.persistent = folder, lines, persistent
         self.anonymous, self.secure = anonymous, secure
-        self.port = free_port()
+        self.port = system.free_port()
         self.process: Running | None = None
-        self.start()
+        if started:
+            self.start()
 
     @property
     def url(self) -> str:
@@ -51,13 +54,15 @@ class Broker:
         return self.url.replace("://", f"://{login}@")
 
     def start(self) -> None:
-        lines = [f"listener {self.port} 127.0.0.1", f"allow_anonymous {str(self.anonymous).lower()}", "user root", *self.lines]
+        lines = [f"listener {self.port} 127.0.0.1", f"allow_anonymous {str(self.anonymous).lower()}", *self.lines]
+        lines += [f"log_type {one}" for one in ("error", "warning", "notice")]  # not each save of what it keeps
+        lines.append("user root")  # started by root it would give up the right to write into the folder
         if self.persistent:
             # Each change is on the disk at once, so that a kill loses nothing.
             lines += ["persistence true", f"persistence_location {self.folder}/", "autosave_on_changes true", "autosave_interval 1"]
         config = self.folder / "mosquitto.conf"
         config.write_text("\n".join(lines) + "\n")
-        self.process = Running(["mosquitto", "-c", str(config)], {"PATH": "/usr/sbin:/usr/bin:/bin"})
+        self.process = Running([self.program, "-c", str(config)], {"PATH": "/usr/sbin:/usr/bin:/bin"})
         end = time.monotonic() + PATIENCE
         while True:
             assert self.process.process.poll() is None, self.process.story()
@@ -72,7 +77,8 @@ class Broker:
         self.process.kill()
 
     def stop(self) -> None:
-        self.process.stop()
+        if self.process:
+            self.process.stop()
 
 
 @dataclass(frozen=True)

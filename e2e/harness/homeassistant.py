@@ -21,8 +21,8 @@ from typing import Any
 
 from websockets.asyncio import client as websocket
 
-from .mosquitto import free_port
 from .program import ROOT, Running, clean_environment
+from .system import free_port
 
 BOOT = 120.0
 PATIENCE = 30.0

@@ -12,10 +12,11 @@ from reference import client, crypto, gateway, profiles
 from reference.profiles import Profile, point, profile
 
 from . import program
+from .broker import Broker
 from .files import KEY_TEXT, write_key, write_profile, write_profiles
 from .homeassistant import PATIENCE, HomeAssistant, State
-from .mosquitto import Mosquitto, free_port
 from .program import Running, clean_environment
+from .system import free_port
 
 
 def both(*points: dict[str, str]) -> dict[str, Any]:
@@ -114,7 +115,8 @@ class Stack:
         self.key_file = write_key(folder / "device.key", KEY_TEXT)
         self.devices = write_profiles(folder / "devices", profiles.home(*DEVICES))
         self.reference = ReferenceGateway(self.key, profiles.home(BUTTON))
-        self.broker = Mosquitto(folder / "mosquitto", persistent=persistent)
+        # Home Assistant may be slow to take what all of its devices have to say.
+        self.broker = Broker(folder / "mosquitto", "max_queued_messages 0", persistent=persistent, started=False)
         self.ha = HomeAssistant(folder / "homeassistant", self.broker.port)
         self.gateway: Running | None = None
         self.hub: Running | None = None

@@ -4,6 +4,7 @@ import os
 import random
 import resource
 import shutil
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,6 +50,13 @@ def killed_at(call: str, number: int) -> Sequence[str]:
 def as_seen_by(pid: int, path: Path) -> Path:
     """A path within the mounts of a process."""
     return Path(f"/proc/{pid}/root{path}")
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """A port that nothing listens on. For programs that cannot be asked which one they took."""
+    with socket.socket(type=kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def many_files(count: int) -> None:

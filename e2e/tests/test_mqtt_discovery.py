@@ -96,6 +96,8 @@ async def test_hub_and_gateway_are_devices_and_announced_before_those_that_name_
             device = message.json()["device"]
             assert device.get("via_device") is None or device["via_device"] in announced, device
             announced.update(device["identifiers"])
+            # A default of Home Assistant that it was seen to lose, with the entity.
+            assert device["connections"] == [], device
 
 
 async def test_home_assistants_birth_brings_everything_again(home, listener, broker):

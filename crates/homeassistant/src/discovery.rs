@@ -59,6 +59,8 @@ pub(crate) fn message(mapping: &Mapping, context: &DiscoveryContext) -> Json {
         .unwrap_or_else(|| mapping.default_name());
     let mut device = Map::new();
     device.insert("identifiers".to_owned(), json!([mapping.identifier()]));
+    // Home Assistant's default; see below.
+    device.insert("connections".to_owned(), json!([]));
     device.insert("name".to_owned(), json!(name));
     device.insert("model".to_owned(), json!(mapping.model()));
     device.insert("model_id".to_owned(), json!(mapping.category()));
@@ -83,8 +85,8 @@ pub(crate) fn message(mapping: &Mapping, context: &DiscoveryContext) -> Json {
             component(mapping.points(), entity, &context.topics),
         );
     }
-    // The payloads are Home Assistant's defaults. It was seen to lose one of them, once in thousands of
-    // entities, and the entity with it: what is said is not lost.
+    // The payloads are Home Assistant's defaults, as is that there are no connections. It was seen to lose
+    // one of them, once in thousands of entities, and the entity with it: what is said is not lost.
     let availability: Vec<Json> = context
         .topics
         .availability

@@ -5,6 +5,7 @@
 //! is there, what is left of earlier runs), then says everything again.
 
 mod commands;
+mod early;
 mod known;
 mod leftovers;
 mod news;
@@ -29,6 +30,7 @@ use crate::outbox::{Item, Next, Outbox};
 use crate::tls::TlsError;
 use crate::topics::{Kind, Topics};
 use commands::Written;
+use early::Early;
 use known::Known;
 use leftovers::Leftovers;
 use news::Rival;
@@ -189,6 +191,7 @@ struct Bridge {
     started: i64,
     known: Known,
     leftovers: Leftovers,
+    early: Early,
     outbox: Outbox,
     /// Bounded by [`LATER_MAX`].
     later: Vec<(Instant, Later)>,
@@ -238,6 +241,7 @@ impl Bridge {
             started: i64::try_from(started.as_millis()).unwrap_or(i64::MAX),
             known: Known::default(),
             leftovers: Leftovers::default(),
+            early: Early::default(),
             outbox: Outbox::default(),
             later: Vec::new(),
             link: None,
@@ -372,14 +376,7 @@ impl Bridge {
         self.was_ready = true;
         self.pushed_out = 0;
         self.wait = FIRST_WAIT;
-        let mut no_more = vec![self.topics.everything(), self.topics.discovery_filter()];
-        for (_, topics) in &self.earlier {
-            no_more.extend([topics.everything(), topics.discovery_filter()]);
-        }
-        no_more.sort();
-        no_more.dedup();
-        self.order(Order::Unsubscribe(no_more));
-        self.order(Order::Subscribe(self.topics.subscriptions()));
+        self.order(Order::Unsubscribe(self.looked_at()));
         self.leftovers.complete();
         self.take_announced();
         // What was queued meanwhile is part of everything, and would go before what it names. What was to be
@@ -387,6 +384,19 @@ impl Bridge {
         self.outbox.forget();
         self.say_everything();
         self.sweep();
+        self.carry_out_early();
+    }
+
+    /// Returns where the broker may keep something of ours.
+    fn looked_at(&self) -> Vec<String> {
+        let mut filters = self.topics.kept();
+        for (_, topics) in &self.earlier {
+            filters.extend(topics.kept());
+            filters.extend([topics.bridge("info"), topics.bridge("devices")]);
+        }
+        filters.sort();
+        filters.dedup();
+        filters
     }
 
     /// Queues all there is to say: what is beneath before what names it, and that the hub is there last,

@@ -9,6 +9,7 @@
 //!        |  render      discovery, states, availability -> texts
 //!        |  commands    .../set -> writes -> .../result
 //!        |  requests    bridge/request/.. -> bridge/response/..
+//!        |  early       both, where they come before they may be carried out
 //!        |  leftovers   retained messages of what is no more
 //!        v
 //!      outbox  names of what is to be said, each once; texts are made when their turn comes

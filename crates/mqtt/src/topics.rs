@@ -119,12 +119,16 @@ impl Topics {
         format!("{}/device/+/config", self.prefix)
     }
 
-    /// Returns everything below the root.
-    pub fn everything(&self) -> String {
-        format!("{}/#", self.root)
+    /// Returns where retained messages of gateways and devices are. None of it takes a command, which comes
+    /// by [`Self::subscriptions`] alone and therefore once.
+    pub fn kept(&self) -> Vec<String> {
+        let kinds = [Kind::State, Kind::Availability].map(Kind::name);
+        let below = |levels: &str| kinds.map(|kind| format!("{}/{levels}/{kind}", self.root));
+        let own = below("+").into_iter().chain(below("+/+"));
+        own.chain([self.discovery_filter()]).collect()
     }
 
-    /// Returns what the hub listens to for as long as it runs.
+    /// Returns what the hub listens to for as long as it is connected.
     pub fn subscriptions(&self) -> Vec<String> {
         let own = [
             "bridge/state",
@@ -292,6 +296,33 @@ mod tests {
             );
             let meaning = Some(Meaning::Set(device.clone(), Some("switch_1".to_owned())));
             assert_eq!(topics.meaning(&format!("{set}/switch_1")), meaning);
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_found_and_no_command_comes_twice() {
+        let topics = topics();
+        let (gateway, device) = (GatewayId::from("set"), DeviceRef::new("a b", "set"));
+        let of = |filters: &[String], topic: &str| {
+            let takes = |filter: &&String| {
+                let (filter, topic) = (filter.split('/'), topic.split('/'));
+                filter.clone().count() == topic.clone().count()
+                    && filter
+                        .zip(topic)
+                        .all(|(level, it)| level == "+" || level == it)
+            };
+            filters.iter().filter(takes).count()
+        };
+        let (kept, listened) = (topics.kept(), topics.subscriptions());
+        for kind in [Kind::State, Kind::Availability] {
+            assert_eq!(of(&kept, &topics.gateway(&gateway, kind)), 1);
+            assert_eq!(of(&kept, &topics.device(&device, kind.name())), 1);
+        }
+        assert_eq!(of(&kept, &topics.discovery("hearthgate_x")), 1);
+        let set = topics.device(&device, "set");
+        for command in [format!("{set}/state"), set, topics.bridge("request/list")] {
+            assert_eq!(of(&kept, &command), 0, "{command}");
+            assert_eq!(of(&listened, &command), 1, "{command}");
         }
     }
 

@@ -15,6 +15,7 @@ use hearthgate_protocol::model::Reading;
 use serde_json::{Map, Value, json};
 
 use super::Bridge;
+use super::early::Refusal;
 use super::render::put;
 use crate::broker::Message;
 
@@ -55,6 +56,23 @@ impl Bridge {
             }
             Err((code, problem)) => self.refuse(&command, code, &problem, None),
         }
+    }
+
+    /// Answers a command that is not even looked at.
+    pub(super) fn refuse_set(
+        &mut self,
+        device: DeviceRef,
+        key: Option<String>,
+        message: &Message,
+        refusal: Refusal,
+    ) {
+        let command = Command {
+            device,
+            key,
+            codes: Vec::new(),
+            correlation: message.correlation.clone(),
+        };
+        self.refuse(&command, refusal.code(), &refusal.problem(), None);
     }
 
     /// Returns what a command writes, or why it writes nothing: the protocol's code and a text.

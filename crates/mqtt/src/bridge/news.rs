@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::early::Call;
 use super::render::put;
 use super::{Bridge, LONGEST_WAIT, LOOK, Later, Look, MqttError, PUSHED_OUT, RIVAL, Stage};
 use crate::broker::{BrokerError, Message, News, Order, Publish};
@@ -53,13 +54,10 @@ impl Bridge {
         );
         self.told_down = false;
         self.leftovers.begin();
-        let mut look = vec![self.topics.everything(), self.topics.discovery_filter()];
-        for (_, topics) in &self.earlier {
-            look.extend([topics.everything(), topics.discovery_filter()]);
-        }
-        look.sort();
-        look.dedup();
-        self.order(Order::Look(look));
+        // Commands from now on, and never again: a moment in which they are not listened to is one in which
+        // they get lost, and one in which two filters take them may bring them twice.
+        self.order(Order::Subscribe(self.topics.subscriptions()));
+        self.order(Order::Look(self.looked_at()));
         // Comes back behind all that the broker keeps.
         let probe = self.own_words(None);
         self.order(Order::Publish(self.words("probe", &probe)));
@@ -73,6 +71,7 @@ impl Bridge {
     fn handle_down(&mut self, error: Option<&BrokerError>) -> Result<(), MqttError> {
         self.link = None;
         self.outbox.forget();
+        self.early.forget();
         self.handle_pushed_out()?;
         let wait = self.wait.mul_f64(0.75 + 0.5 * fastrand::f64());
         self.stage = Stage::Away {
@@ -146,13 +145,6 @@ impl Bridge {
             }
             _ => {}
         }
-        if let Stage::Looking(_) = self.stage {
-            if message.retained {
-                let earlier = self.earlier.iter().map(|(_, topics)| topics);
-                self.leftovers.find(message, &self.topics, earlier);
-            }
-            return Ok(());
-        }
         match meaning {
             Some(Meaning::Set(..) | Meaning::Request(_)) if message.retained => {
                 let topic = &message.topic;
@@ -160,11 +152,42 @@ impl Bridge {
                     "{topic} is retained at the broker: not carried out, commands are not to be retained"
                 );
             }
-            Some(Meaning::Set(device, key)) => self.handle_set(device, key, message),
-            Some(Meaning::Request(what)) => self.handle_request(&what, message),
+            Some(Meaning::Set(device, key)) => self.handle_call(Call::Set(device, key), message),
+            Some(Meaning::Request(what)) => self.handle_call(Call::Request(what), message),
+            _ if message.retained && matches!(self.stage, Stage::Looking(_)) => {
+                let earlier = self.earlier.iter().map(|(_, topics)| topics);
+                self.leftovers.find(message, &self.topics, earlier);
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    /// Carries out what is asked for, once everything may be said.
+    fn handle_call(&mut self, call: Call, message: &Message) {
+        if !self.is_ready() {
+            self.early.keep(Instant::now(), call, message);
+            return;
+        }
+        match call {
+            Call::Set(device, key) => self.handle_set(device, key, message),
+            Call::Request(what) => self.handle_request(&what, message),
+        }
+    }
+
+    /// Carries out or refuses what was asked for too early.
+    pub(super) fn carry_out_early(&mut self) {
+        for (call, message, refusal) in self.early.take(Instant::now()) {
+            match (call, refusal) {
+                (call, None) => self.handle_call(call, &message),
+                (Call::Set(device, key), Some(refusal)) => {
+                    self.refuse_set(device, key, &message, refusal);
+                }
+                (Call::Request(what), Some(refusal)) => {
+                    self.refuse_request(&what, &message, refusal);
+                }
+            }
+        }
     }
 
     /// Ours comes back when all is there; another hub asks whether there is one.

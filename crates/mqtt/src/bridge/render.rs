@@ -207,6 +207,7 @@ impl Bridge {
         json!({
             "device": {
                 "identifiers": [id],
+                "connections": [],
                 "name": "Hearthgate",
                 "manufacturer": "Hearthgate",
                 "model": "Hub",
@@ -258,6 +259,7 @@ impl Bridge {
         Some(json!({
             "device": {
                 "identifiers": [id],
+                "connections": [],
                 "name": info.name,
                 "manufacturer": "Tuya",
                 "model": "Gateway",
@@ -265,7 +267,8 @@ impl Bridge {
                 "via_device": self.topics.hub_object_id(),
             },
             "origin": self.origin(),
-            // These are Home Assistant's defaults; it was seen to lose one, and the entity with it.
+            // These, and no connections, are Home Assistant's defaults; it was seen to lose one, and the entity
+            // with it.
             "availability": [{
                 "topic": self.topics.bridge("state"),
                 "payload_available": "online",

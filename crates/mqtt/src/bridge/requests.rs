@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Bridge;
+use super::early::Refusal;
 use super::render::put;
 use crate::broker::Message;
 use crate::outbox::Item;
@@ -41,15 +42,21 @@ impl Bridge {
                 (id, self.carry_out(what, &request))
             }
             Err(error) => {
-                let whole: Option<Value> = serde_json::from_slice(&message.payload).ok();
-                let id = whole
-                    .and_then(|whole| whole.get("id").cloned())
-                    .unwrap_or_default();
                 let problem =
                     format!("the request is no object of id, gateway, device, name: {error}");
-                (id, Err(("invalid_request", problem)))
+                (id_of(message), Err(("invalid_request", problem)))
             }
         };
+        self.answer_request(what, message, id, outcome);
+    }
+
+    /// Answers a request that is not even looked at.
+    pub(super) fn refuse_request(&mut self, what: &str, message: &Message, refusal: Refusal) {
+        let outcome = Err((refusal.code(), refusal.problem()));
+        self.answer_request(what, message, id_of(message), outcome);
+    }
+
+    fn answer_request(&mut self, what: &str, message: &Message, id: Value, outcome: Outcome) {
         let mut answer = match outcome {
             Ok(result) => json!({"success": true, "result": result}),
             Err((code, problem)) => {
@@ -211,6 +218,14 @@ impl Bridge {
             }
         }
     }
+}
+
+/// Returns what an answer repeats.
+fn id_of(message: &Message) -> Value {
+    let whole: Option<Value> = serde_json::from_slice(&message.payload).ok();
+    whole
+        .and_then(|mut whole| whole.get_mut("id").map(Value::take))
+        .unwrap_or_default()
 }
 
 fn missing(field: &str) -> (&'static str, String) {
