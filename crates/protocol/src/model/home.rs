@@ -3,6 +3,7 @@
 //! The gateway's registry and the client's mirror both own a [`Home`]; the same [`Change`]s applied
 //! in the same order make the same home on both sides.
 
+use foldhash::quality::RandomState;
 use indexmap::IndexMap;
 
 use super::change::{Change, Stamp, Update};
@@ -11,7 +12,9 @@ use super::device::{Device, DeviceId, Point, Reading};
 /// The devices of one gateway, in the order in which they came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Home {
-    devices: IndexMap<DeviceId, Device>,
+    /// Hashed under keys of chance, as the standard library does it, but in a fifth of the time: a look-up
+    /// per event and per device of a request is much of what there is to do.
+    devices: IndexMap<DeviceId, Device, RandomState>,
 }
 
 /// What a change did.

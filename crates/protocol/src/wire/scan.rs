@@ -48,12 +48,13 @@ impl<'a> Scan<'a> {
         &mut self,
         mut item: impl FnMut(&mut Self) -> Option<T>,
     ) -> Option<Vec<T>> {
-        let mut items = Vec::new();
         self.expect(b'[')?;
         if self.space() == Some(b']') {
             self.at += 1;
-            return Some(items);
+            return Some(Vec::new());
         }
+        // Most arrays have one element: what stays in memory for a while is no larger.
+        let mut items = Vec::with_capacity(1);
         loop {
             items.push(item(self)?);
             match self.next()? {
