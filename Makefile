@@ -14,7 +14,7 @@ CARGO_FUZZ_VERSION := 0.13.2
 export HEARTHGATE_BIN := $(CURDIR)/target/debug/hearthgate
 
 .DEFAULT_GOAL := help
-.PHONY: help check test demo bench-rivals fmt clippy docs deny unit sqlite3 simulate e2e mosquitto homeassistant fuzz fuzz-check
+.PHONY: help check test demo bench bench-rivals micro instructions valgrind fmt clippy docs deny unit sqlite3 simulate e2e mosquitto homeassistant fuzz fuzz-check
 
 help: ## Lists the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,15 @@ unit: sqlite3 ## All Rust tests: with nextest where it is installed, doc tests b
 
 simulate: ## Thousands of seeded runs of the simulation, optimised
 	cargo test --release --locked -p hearthgate-testkit --test simulation -- --nocapture
+
+micro: ## Times the small parts of the hot paths, and their ratios to peers
+	cargo bench --locked -p hearthgate-bench --bench micro
+
+instructions: valgrind ## Counts the instructions of the small parts against the committed numbers; UPDATE=1 commits to new ones
+	cargo bench --locked -p hearthgate-bench --bench instructions -- $(if $(UPDATE),--update)
+
+valgrind:
+	@command -v valgrind >/dev/null || (apt-get update -qq && apt-get install -y -qq valgrind)
 
 # The program that a history must open in.
 sqlite3:

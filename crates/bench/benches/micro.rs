@@ -93,19 +93,28 @@ mod decode {
 
     use super::parts::messages::{EVENT, GET_STATUS, SET_VALUE};
 
-    #[divan::bench]
+    #[divan::bench(sample_size = 1_000)]
     fn event(bencher: Bencher<'_, '_>) {
-        bencher.bench(|| decode_from_gateway(black_box(EVENT.as_bytes())));
+        // Dropped at once, as a link does it.
+        bencher.bench(|| drop(black_box(decode_from_gateway(black_box(EVENT.as_bytes())))));
     }
 
-    #[divan::bench]
+    #[divan::bench(sample_size = 1_000)]
     fn get_status(bencher: Bencher<'_, '_>) {
-        bencher.bench(|| decode_from_client(black_box(GET_STATUS.as_bytes())));
+        bencher.bench(|| {
+            drop(black_box(decode_from_client(black_box(
+                GET_STATUS.as_bytes(),
+            ))))
+        });
     }
 
-    #[divan::bench]
+    #[divan::bench(sample_size = 1_000)]
     fn set_value(bencher: Bencher<'_, '_>) {
-        bencher.bench(|| decode_from_client(black_box(SET_VALUE.as_bytes())));
+        bencher.bench(|| {
+            drop(black_box(decode_from_client(black_box(
+                SET_VALUE.as_bytes(),
+            ))))
+        });
     }
 }
 
@@ -126,7 +135,7 @@ mod encode {
         }
     }
 
-    #[divan::bench]
+    #[divan::bench(sample_size = 1_000)]
     fn event(bencher: Bencher<'_, '_>) {
         let (kind, mut out) = (kind(), Vec::with_capacity(1024));
         bencher.bench_local(|| {
@@ -136,7 +145,7 @@ mod encode {
         });
     }
 
-    #[divan::bench]
+    #[divan::bench(sample_size = 1_000)]
     fn answer_of_one_device(bencher: Bencher<'_, '_>) {
         let home: Home = house::devices(1).into_iter().collect();
         let mut out = Vec::with_capacity(4096);
@@ -195,7 +204,7 @@ mod apply {
 
     use super::parts::house::{self, STAMP};
 
-    #[divan::bench(args = [10, 10_000])]
+    #[divan::bench(args = [10, 10_000], sample_size = 1_000)]
     fn state_of_one_in(bencher: Bencher<'_, '_>, devices: usize) {
         let mut home: Home = house::devices(devices).into_iter().collect();
         let reports = house::reports(&home, devices * 2 + 1);

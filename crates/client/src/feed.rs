@@ -4,7 +4,7 @@
 //! queue of each subscriber under one lock, so that what a snapshot shows and what follows it fit
 //! together exactly. Output is read item by item from a `Feed`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -124,8 +124,9 @@ impl Feed {
     /// Returns how many items wait to be read, a snapshot counting as one.
     pub fn waiting(&self) -> usize {
         let state = self.feeds.state.lock();
-        let queue = state.queues.get(&self.key);
-        queue.map_or(0, |queue| queue.entries.len())
+        let mut queues = state.queues.iter();
+        let queue = queues.find(|(key, _)| *key == self.key);
+        queue.map_or(0, |(_, queue)| queue.entries.len())
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<FeedItem>> {
@@ -135,7 +136,8 @@ impl Feed {
             }
             let mut state = self.feeds.state.lock();
             let state = &mut *state;
-            let Some(queue) = state.queues.get_mut(&self.key) else {
+            let mut queues = state.queues.iter_mut();
+            let Some((_, queue)) = queues.find(|(key, _)| *key == self.key) else {
                 return Poll::Ready(None);
             };
             if queue.missed > 0 {
@@ -165,7 +167,8 @@ impl Feed {
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        self.feeds.state.lock().queues.remove(&self.key);
+        let mut state = self.feeds.state.lock();
+        state.queues.retain(|(key, _)| *key != self.key);
     }
 }
 
@@ -188,7 +191,8 @@ struct State {
     link: Option<FeedItem>,
     /// Whether nothing comes any more.
     over: bool,
-    queues: HashMap<u64, Queue>,
+    /// By key: few, so that looking through them beats any table.
+    queues: Vec<(u64, Queue)>,
     next_key: u64,
 }
 
@@ -222,7 +226,7 @@ impl Feeds {
                 current: false,
                 link: None,
                 over: false,
-                queues: HashMap::new(),
+                queues: Vec::new(),
                 next_key: 0,
             }),
         })
@@ -244,7 +248,7 @@ impl Feeds {
         let after = state.link.clone();
         let key = state.next_key;
         state.next_key += 1;
-        state.queues.insert(key, Queue::default());
+        state.queues.push((key, Queue::default()));
         Feed {
             feeds: Arc::clone(self),
             key,
@@ -335,7 +339,7 @@ impl Feeds {
     pub(crate) fn end(&self) {
         let mut state = self.state.lock();
         state.over = true;
-        for queue in state.queues.values_mut() {
+        for (_, queue) in &mut state.queues {
             queue.wake();
         }
     }
@@ -343,10 +347,11 @@ impl Feeds {
 
 impl State {
     fn push(&mut self, entry: Entry, cost: usize) {
-        let mut queues = self.queues.values_mut();
         // Most links have one subscriber, who gets the entry without a copy.
-        let Some(first) = queues.next() else { return };
-        for queue in queues {
+        let Some(((_, first), others)) = self.queues.split_first_mut() else {
+            return;
+        };
+        for (_, queue) in others {
             queue.push(entry.clone(), cost);
         }
         first.push(entry, cost);

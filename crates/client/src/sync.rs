@@ -7,6 +7,7 @@
 //! devices that need it, statuses of the devices that need it. At most one round runs and at most one
 //! is wanted next, whatever comes in meanwhile.
 
+mod kinds;
 mod round;
 
 use std::collections::HashSet;

@@ -15,6 +15,7 @@ use hearthgate_protocol::wire::{
     RemoteError, Request, ShapeError, StatusEntry, parse_devices, parse_schemas, parse_statuses,
 };
 
+use super::kinds::Kinds;
 use super::{Scope, SyncFault};
 use crate::mirror::Commit;
 
@@ -45,6 +46,7 @@ pub(super) struct Round {
     /// The devices of the gateway, in its order.
     list: Vec<DeviceId>,
     schemas: HashMap<DeviceId, Arc<Schema>>,
+    kinds: Kinds,
     /// The devices whose status was read.
     staged: Home,
     /// What is to be asked in this phase; bounded by the list.
@@ -97,6 +99,7 @@ impl Round {
             phase: What::List,
             list: Vec::new(),
             schemas: HashMap::new(),
+            kinds: Kinds::default(),
             staged: Home::default(),
             queue: VecDeque::from([Slice::new(What::List, &[])]),
             held: Vec::new(),
@@ -228,11 +231,7 @@ impl Round {
                     if open.remove(&entry.device) {
                         self.any_read = true;
                         let known = mirror.device(entry.device.as_str()).map(Device::schema);
-                        // An equal schema is shared instead of held twice.
-                        let schema = match known {
-                            Some(known) if **known == entry.schema => Arc::clone(known),
-                            _ => Arc::new(entry.schema),
-                        };
+                        let schema = self.kinds.share(entry.schema, known);
                         self.schemas.insert(entry.device, schema);
                     }
                 }

@@ -99,7 +99,7 @@ pub struct Point {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
     id: DeviceId,
-    schema: Arc<Schema>,
+    pub(super) schema: Arc<Schema>,
     pub(super) online: bool,
     pub(super) points: Vec<Point>,
 }

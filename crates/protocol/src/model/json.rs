@@ -73,13 +73,38 @@ pub(crate) fn shortened(text: &str) -> String {
     }
 }
 
+/// Returns how many bytes in front stand for themselves in a JSON string: up to the first quote, backslash
+/// or control character.
+#[inline]
+pub(crate) fn plain_len(bytes: &[u8]) -> usize {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let special = special_bits(u64::from_le_bytes(*word));
+        if special != 0 {
+            return index * 8 + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let plain = |byte: &&u8| **byte >= 0x20 && **byte != b'"' && **byte != b'\\';
+    words.len() * 8 + rest.iter().take_while(plain).count()
+}
+
+/// Marks the first byte of eight (the lowest is the first) that is a quote, a backslash or below 0x20, in
+/// its highest bit. Bytes behind that one may be marked wrongly.
+fn special_bits(word: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
+    let quote = word ^ u64::from_le_bytes([b'"'; 8]);
+    let backslash = word ^ u64::from_le_bytes([b'\\'; 8]);
+    // Below n: the subtraction turns the highest bit on where it was off; n is 1 for a byte that is zero.
+    let control = word.wrapping_sub(u64::from_le_bytes([0x20; 8])) & !word;
+    let quote = quote.wrapping_sub(ONES) & !quote;
+    let backslash = backslash.wrapping_sub(ONES) & !backslash;
+    (control | quote | backslash) & HIGHS
+}
+
 /// Writes a string as JSON, with quotes.
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
-    // Over all bytes, without leaving early, for the sake of vector instructions.
-    let special = text.bytes().fold(false, |special, byte| {
-        special | (byte < 0x20) | (byte == b'"') | (byte == b'\\')
-    });
-    if !special {
+    if plain_len(text.as_bytes()) == text.len() {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
@@ -102,6 +127,25 @@ mod tests {
         assert!(!nesting_exceeds(flat.as_bytes(), 64));
         let in_string = format!("{{\"a\":\"{}\\\"[\"}}", "[".repeat(100));
         assert!(!nesting_exceeds(in_string.as_bytes(), 64));
+    }
+
+    #[test]
+    fn the_first_byte_that_is_not_plain_is_found_wherever_it_is() {
+        for length in 0..40 {
+            for place in 0..length {
+                for byte in 0..=255u8 {
+                    let mut text = vec![b'~'; length];
+                    text[place] = byte;
+                    // What follows must not matter.
+                    for behind in place + 1..length {
+                        text[behind] = [0x00, b'"', 0xff, 0x20, b'\\'][behind % 5];
+                    }
+                    let next = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+                    let expected = text.iter().position(next).unwrap_or(length);
+                    assert_eq!(plain_len(&text), expected, "{text:?}");
+                }
+            }
+        }
     }
 
     #[test]

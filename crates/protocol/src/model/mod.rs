@@ -19,4 +19,4 @@ pub use json::compact;
 pub use schema::{DataPoint, IntegerSpec, Schema, Spec};
 pub use value::{Value, ValueError};
 
-pub(crate) use json::{nesting_exceeds, shortened, write_string};
+pub(crate) use json::{nesting_exceeds, plain_len, shortened, write_string};

@@ -8,7 +8,7 @@
 use serde_json::value::RawValue;
 
 use crate::limits::JSON_DEPTH_MAX;
-use crate::model::{Value, nesting_exceeds};
+use crate::model::{Value, nesting_exceeds, plain_len};
 
 /// A place in a JSON text.
 pub(super) struct Scan<'a> {
@@ -48,12 +48,13 @@ impl<'a> Scan<'a> {
         &mut self,
         mut item: impl FnMut(&mut Self) -> Option<T>,
     ) -> Option<Vec<T>> {
-        let mut items = Vec::new();
         self.expect(b'[')?;
         if self.space() == Some(b']') {
             self.at += 1;
-            return Some(items);
+            return Some(Vec::new());
         }
+        // Most arrays have one element: what stays in memory for a while is no larger.
+        let mut items = Vec::with_capacity(1);
         loop {
             items.push(item(self)?);
             match self.next()? {
@@ -68,9 +69,7 @@ impl<'a> Scan<'a> {
     pub(super) fn string(&mut self) -> Option<&'a str> {
         self.expect(b'"')?;
         let start = self.at;
-        let rest = self.text.as_bytes().get(start..)?;
-        let plain = |byte: &u8| *byte != b'"' && *byte != b'\\' && *byte >= 0x20;
-        self.at += rest.iter().position(|byte| !plain(byte))?;
+        self.at += plain_len(self.text.as_bytes().get(start..)?);
         let content = self.text.get(start..self.at);
         let closed = self.byte() == Some(b'"');
         self.at += 1;
@@ -79,26 +78,32 @@ impl<'a> Scan<'a> {
 
     /// Reads an integer within 64 bits.
     pub(super) fn integer(&mut self) -> Option<i64> {
-        // Negative throughout, since there is one negative number more.
+        // Digits that fit whatever they are.
+        const SAFE: usize = 18;
         let negative = self.space()? == b'-';
-        self.at += usize::from(negative);
         let start = self.at;
+        let begin = start + usize::from(negative);
+        let rest = self.text.as_bytes().get(begin..)?;
         let mut number = 0i64;
-        while let Some(byte @ b'0'..=b'9') = self.byte() {
-            number = number
-                .checked_mul(10)?
-                .checked_sub(i64::from(byte - b'0'))?;
-            self.at += 1;
+        let mut digits = 0;
+        let mut after = None;
+        for byte in rest {
+            if !byte.is_ascii_digit() {
+                after = Some(*byte);
+                break;
+            }
+            number = number.wrapping_mul(10).wrapping_add(i64::from(byte - b'0'));
+            digits += 1;
         }
-        let digits = self.text.as_bytes().get(start..self.at)?;
-        let well_formed = matches!(digits, [b'0'] | [b'1'..=b'9', ..]);
-        if !well_formed || matches!(self.byte(), Some(b'.' | b'e' | b'E')) {
+        self.at = begin + digits;
+        let zeros_in_front = digits > 1 && rest.first() == Some(&b'0');
+        if digits == 0 || zeros_in_front || matches!(after, Some(b'.' | b'e' | b'E')) {
             return None;
         }
-        if negative {
-            Some(number)
-        } else {
-            number.checked_neg()
+        match (digits > SAFE, negative) {
+            (true, _) => self.text.get(start..self.at)?.parse().ok(),
+            (false, true) => Some(-number),
+            (false, false) => Some(number),
         }
     }
 
@@ -152,12 +157,22 @@ impl<'a> Scan<'a> {
         self.space().is_none().then_some(())
     }
 
+    #[inline]
     fn byte(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
     /// Goes behind white space and returns the byte there.
+    #[inline]
     fn space(&mut self) -> Option<u8> {
+        match self.byte() {
+            Some(b' ' | b'\t' | b'\n' | b'\r') => self.skip_space(),
+            byte => byte,
+        }
+    }
+
+    #[cold]
+    fn skip_space(&mut self) -> Option<u8> {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.byte() {
             self.at += 1;
         }
@@ -165,12 +180,14 @@ impl<'a> Scan<'a> {
     }
 
     /// Returns the next byte that is no white space, and goes behind it.
+    #[inline]
     fn next(&mut self) -> Option<u8> {
         let byte = self.space()?;
         self.at += 1;
         Some(byte)
     }
 
+    #[inline]
     fn expect(&mut self, byte: u8) -> Option<()> {
         (self.next()? == byte).then_some(())
     }
