@@ -16,6 +16,8 @@ use hearthgate_protocol::wire::{Event, EventKind, write_event};
 pub(crate) const RETAINED: u64 = 8 * 1024 * 1024;
 /// Bytes at which a batch is ended, so that a session takes a flood up in pieces.
 const BATCH_FULL: usize = 64 * 1024;
+/// Bytes that a batch may leave unused without being trimmed, so that a lone event is not.
+const LEFT_OVER: usize = 128;
 
 /// A place in the log: the batch to read next, and the bytes of events before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +51,17 @@ impl Batch {
 
     fn bytes(&self) -> u64 {
         u64::try_from(self.json.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Gives back what the growth of the buffers left over, where it is much: a batch is kept for long.
+    fn trim(&mut self) {
+        let enough = |used: usize| used + used / 4;
+        if self.json.capacity() > enough(self.json.len()) + LEFT_OVER {
+            self.json.shrink_to_fit();
+        }
+        if self.events.capacity() > enough(self.events.len()) {
+            self.events.shrink_to_fit();
+        }
     }
 }
 
@@ -107,7 +120,8 @@ impl EventLog {
         BatchWriter {
             batch: Batch {
                 json: Vec::new(),
-                events: Vec::new(),
+                // Most batches are one event, and a vector that grows has room for four.
+                events: Vec::with_capacity(1),
             },
             next_id: self.next_id,
         }
@@ -115,10 +129,11 @@ impl EventLog {
 
     /// Appends a batch, forgets the oldest ones over the bound, and returns the new end.
     pub(crate) fn append(&mut self, writer: BatchWriter) -> Position {
-        let BatchWriter { batch, next_id } = writer;
+        let BatchWriter { mut batch, next_id } = writer;
         if batch.events.is_empty() {
             return self.end;
         }
+        batch.trim();
         self.next_id = next_id;
         self.end = batch.after(self.end);
         self.batches.push_back(Arc::new(batch));
@@ -224,6 +239,20 @@ mod tests {
         assert!(log.batches.len() <= 8);
         assert!(log.since(start, u64::MAX).is_none());
         assert!(ids(&log, log.end(), 1).is_empty());
+    }
+
+    #[test]
+    fn a_batch_keeps_little_more_than_its_events() {
+        let mut log = EventLog::default();
+        let long = "x".repeat(40_000);
+        append(&mut log, &["a"]);
+        append(&mut log, &["a", "b", "c", "d", "e"]);
+        append(&mut log, &[&long, "b"]);
+        for batch in &log.batches {
+            let (used, count) = (batch.json.len(), batch.events.len());
+            assert!(batch.json.capacity() <= used + used / 4 + LEFT_OVER);
+            assert!(batch.events.capacity() <= count + count / 4);
+        }
     }
 
     #[test]

@@ -366,7 +366,7 @@ fn devices(path: &Path, overrides: &Overrides) -> Result<Vec<(String, Device, Ma
         })?;
         let device = Device::new(
             profile.device,
-            Arc::new(profile.schema),
+            profile.schema,
             profile.online,
             profile.readings,
             stamp,
