@@ -1,7 +1,6 @@
 //! Lets the simulated home live: gives it time, carries commands in and reports out.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hearthgate_protocol::model::{Device, Source, Stamp};
@@ -83,10 +82,9 @@ impl Driver for DemoDriver {
         let profiles = self.home.profiles().into_iter();
         profiles
             .map(|profile| {
-                let schema = Arc::new(profile.schema);
                 Device::new(
                     profile.device,
-                    schema,
+                    profile.schema,
                     profile.online,
                     profile.readings,
                     stamp,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -227,12 +227,13 @@ pub(crate) async fn run(
 ) {
     let mut sessions = JoinSet::new();
     let mut failures = OnceAMinute::default();
+    let mut stopped = pin!(admission.stop.cancelled());
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
-            () = admission.stop.cancelled() => break,
+            () = &mut stopped => break,
             Some(ended) = sessions.join_next(), if !sessions.is_empty() => {
                 if let Err(fault) = ended {
                     error!("a session ended by a bug: {fault}");

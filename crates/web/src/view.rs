@@ -319,7 +319,7 @@ mod tests {
         };
         let device = Device::new(
             profile.device,
-            std::sync::Arc::new(profile.schema),
+            profile.schema,
             profile.online,
             profile.readings,
             stamp,

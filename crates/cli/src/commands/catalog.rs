@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use hearthgate_homeassistant::check::{self, Finding};
@@ -366,7 +365,7 @@ fn devices(path: &Path, overrides: &Overrides) -> Result<Vec<(String, Device, Ma
         })?;
         let device = Device::new(
             profile.device,
-            Arc::new(profile.schema),
+            profile.schema,
             profile.online,
             profile.readings,
             stamp,

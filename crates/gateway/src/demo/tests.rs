@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use std::sync::Arc;
+
 use hearthgate_protocol::model::{DeviceId, Schema, Spec, Value, check_write};
 
 use super::power::base64;
@@ -10,7 +12,7 @@ use super::*;
 /// A home with a mirror of what it reported.
 struct Watched {
     home: DemoHome,
-    schemas: BTreeMap<DeviceId, Schema>,
+    schemas: BTreeMap<DeviceId, Arc<Schema>>,
     mirror: BTreeMap<(DeviceId, String), Value>,
     offline: BTreeSet<DeviceId>,
 }
@@ -151,7 +153,7 @@ fn the_home_is_furnished() {
 #[test]
 fn all_types_and_both_one_sided_kinds_of_codes_are_present() {
     let profiles = DemoHome::new(1).profiles();
-    let schemas = || profiles.iter().map(|profile| &profile.schema);
+    let schemas = || profiles.iter().map(|profile| &*profile.schema);
     let types: BTreeSet<_> = schemas()
         .flat_map(|schema| schema.functions().iter().chain(schema.statuses()))
         .map(|point| point.type_name())

@@ -83,7 +83,7 @@ fn edited(before: &Profile, after: &Profile, home: &Home, stamp: Stamp, changes:
             .unwrap_or_default()
             .iter()
             .filter(|point| !removed(point.code.as_str()));
-        let bare = bare(after, Arc::new(after.schema.clone()));
+        let bare = bare(after, Arc::clone(&after.schema));
         changes.push(Change::Upsert(bare_with(bare, stay, edited, stamp)));
     } else if before.online != after.online {
         changes.push(Change::Online {

@@ -236,7 +236,7 @@ fn stamp() -> Stamp {
 
 /// Makes the device of a profile alone.
 fn device(profile: &Profile) -> Device {
-    let schema = Arc::new(profile.schema.clone());
+    let schema = Arc::clone(&profile.schema);
     let readings = profile.readings.iter().cloned();
     let id = profile.device.clone();
     Device::new(id, schema, profile.online, readings, stamp())

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use hearthgate_protocol::model::DeviceId;
-use hearthgate_protocol::wire::{Profile, ProfileError};
+use hearthgate_protocol::wire::{Profile, ProfileError, SchemaPool};
 use tracing::warn;
 
 use super::edits::{Edit, edits};
@@ -72,15 +73,28 @@ pub(super) struct ProfileFiles {
     folders: BTreeSet<PathBuf>,
     files: BTreeMap<PathBuf, Loaded>,
     /// Files that are broken, by their content then: told once each.
-    told: BTreeMap<PathBuf, String>,
+    told: BTreeMap<PathBuf, Print>,
 }
 
 #[derive(Debug, Clone)]
 struct Loaded {
-    content: String,
+    content: Print,
     profile: Profile,
     /// When this content was read first.
     times: FileTimes,
+}
+
+/// What tells one content of a file from another. The content itself is not kept: of a thousand profiles
+/// that would be more than all their devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Print(u64);
+
+impl Print {
+    fn of(content: &[u8]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(content);
+        Self(hasher.finish())
+    }
 }
 
 impl ProfileFiles {
@@ -92,13 +106,14 @@ impl ProfileFiles {
             told: BTreeMap::new(),
         };
         let mut broken = Vec::new();
+        let mut schemas = SchemaPool::default();
         let mut devices: BTreeMap<DeviceId, PathBuf> = BTreeMap::new();
         for path in list_files(roots)? {
             let (times, bytes) = read(&path).map_err(|source| ProfilesError::Read {
                 path: path.clone(),
                 source,
             })?;
-            match parse(&path, times, bytes) {
+            match parse(&path, times, bytes, &mut schemas) {
                 Ok(loaded) => {
                     let device = loaded.profile.device.clone();
                     if let Some(other) = devices.get(&device) {
@@ -138,9 +153,10 @@ impl ProfileFiles {
         let mut problems = Problems::default();
         let before = std::mem::take(&mut self.files);
         let mut claims = Vec::new();
+        let mut schemas = SchemaPool::default();
         for path in list_again(&self.roots, &before, &mut problems) {
             let known = before.get(&path);
-            match read_again(&path, known) {
+            match read_again(&path, known, &mut schemas) {
                 Ok(loaded) => claims.push(Claim::new(path, loaded, known)),
                 Err((content, problem)) => {
                     problems.add(&path, content, &problem, known.is_some());
@@ -215,11 +231,11 @@ impl Claim {
 /// What is wrong with files, by their content, so that each is told once.
 #[derive(Default)]
 struct Problems {
-    found: BTreeMap<PathBuf, (String, String)>,
+    found: BTreeMap<PathBuf, (Print, String)>,
 }
 
 impl Problems {
-    fn add(&mut self, path: &Path, content: String, problem: &str, stays: bool) {
+    fn add(&mut self, path: &Path, content: Print, problem: &str, stays: bool) {
         let kept = match stays {
             true => "its last good version stays",
             false => "ignored",
@@ -229,8 +245,8 @@ impl Problems {
     }
 
     /// Logs what was not told before, and returns all that has been told now.
-    fn tell(self, told: &BTreeMap<PathBuf, String>) -> BTreeMap<PathBuf, String> {
-        let news = |(path, (content, line)): (PathBuf, (String, String))| {
+    fn tell(self, told: &BTreeMap<PathBuf, Print>) -> BTreeMap<PathBuf, Print> {
+        let news = |(path, (content, line)): (PathBuf, (Print, String))| {
             if told.get(&path) != Some(&content) {
                 warn!("{line}");
             }
@@ -257,23 +273,28 @@ fn list_again(
                     files.extend(before.keys().filter(below).cloned());
                 }
                 let problem = format!("cannot read {}: {fault}", root.display());
-                problems.add(root, fault.to_string(), &problem, !gone);
+                let content = Print::of(fault.to_string().as_bytes());
+                problems.add(root, content, &problem, !gone);
             }
         }
     }
     files
 }
 
-fn read_again(path: &Path, known: Option<&Loaded>) -> Result<Loaded, (String, String)> {
+fn read_again(
+    path: &Path,
+    known: Option<&Loaded>,
+    schemas: &mut SchemaPool,
+) -> Result<Loaded, (Print, String)> {
     let (times, bytes) = read(path).map_err(|error| {
         let problem = format!("cannot read {}: {error}", path.display());
-        (error.to_string(), problem)
+        (Print::of(error.to_string().as_bytes()), problem)
     })?;
-    if let Some(known) = known.filter(|known| known.content.as_bytes() == bytes) {
+    let content = Print::of(&bytes);
+    if let Some(known) = known.filter(|known| known.content == content) {
         return Ok(known.clone());
     }
-    let content = String::from_utf8_lossy(&bytes).into_owned();
-    parse(path, times, bytes).map_err(|problem| (content, problem.to_string()))
+    parse(path, times, bytes, schemas).map_err(|problem| (content, problem.to_string()))
 }
 
 /// Reads a file; an edit during that is later than the times.
@@ -285,11 +306,17 @@ fn read(path: &Path) -> io::Result<(FileTimes, Vec<u8>)> {
     Ok((times, bytes))
 }
 
-fn parse(path: &Path, times: FileTimes, bytes: Vec<u8>) -> Result<Loaded, BrokenProfile> {
-    let content = String::from_utf8(bytes).map_err(|_| BrokenProfile::NotText {
+fn parse(
+    path: &Path,
+    times: FileTimes,
+    bytes: Vec<u8>,
+    schemas: &mut SchemaPool,
+) -> Result<Loaded, BrokenProfile> {
+    let content = Print::of(&bytes);
+    let text = String::from_utf8(bytes).map_err(|_| BrokenProfile::NotText {
         path: path.to_owned(),
     })?;
-    match Profile::parse(&content) {
+    match Profile::parse_pooled(&text, schemas) {
         Ok(profile) => Ok(Loaded {
             content,
             profile,

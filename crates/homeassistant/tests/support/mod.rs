@@ -33,7 +33,7 @@ pub(crate) fn device(name: &str) -> Device {
     let profile = Profile::parse(&text).unwrap();
     Device::new(
         profile.device,
-        Arc::new(profile.schema),
+        profile.schema,
         profile.online,
         profile.readings,
         STAMP,

@@ -22,7 +22,7 @@ pub use encode::{
 pub use message::{
     DeviceWrite, ErrorBody, ErrorCode, ErrorDetail, Event, EventKind, RemoteError, Request,
 };
-pub use profile::{Profile, ProfileError};
+pub use profile::{Profile, ProfileError, SchemaPool};
 pub use reply::{
     SchemaEntry, StatusEntry, parse_devices, parse_schemas, parse_statuses, split_array,
 };

@@ -1,9 +1,13 @@
 //! Device profiles: one JSON object per file, in wire shape (section 11).
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use serde_json::value::RawValue;
 
-use super::reply::{schema_entry, status_entry};
-use super::shape::{ShapeError, boolean, fields, string};
+use super::decode::readings;
+use super::reply::schema;
+use super::shape::{ShapeError, boolean, fields, required, string};
 use crate::limits::JSON_DEPTH_MAX;
 use crate::model::{DeviceId, Reading, Schema, nesting_exceeds};
 
@@ -15,7 +19,7 @@ pub struct Profile {
     /// A name for people; never on the wire.
     pub name: Option<String>,
     /// What the device declares.
-    pub schema: Schema,
+    pub schema: Arc<Schema>,
     /// Whether it is in reach at first; `true` where the profile does not say.
     pub online: bool,
     /// Its first values.
@@ -37,6 +41,14 @@ impl Profile {
     /// # Errors
     /// Names line, column and reason.
     pub fn parse(text: &str) -> Result<Self, ProfileError> {
+        Self::parse_pooled(text, &mut SchemaPool::default())
+    }
+
+    /// Parses one of many profiles: those that declare the same share one schema.
+    ///
+    /// # Errors
+    /// As [`Profile::parse`].
+    pub fn parse_pooled(text: &str, schemas: &mut SchemaPool) -> Result<Self, ProfileError> {
         let at_start = |problem: String| ProfileError {
             line: 1,
             column: 1,
@@ -50,7 +62,7 @@ impl Profile {
             column: error.column().max(1),
             problem: strip_position(&error.to_string()),
         })?;
-        read(raw).map_err(|error| {
+        read(raw, schemas).map_err(|error| {
             let before = text
                 .get(..error.offset_in(text).unwrap_or(0))
                 .unwrap_or_default();
@@ -64,34 +76,73 @@ impl Profile {
     }
 }
 
-fn read(raw: &RawValue) -> Result<Profile, ShapeError> {
-    let entry = schema_entry(raw)?;
-    let [online, name] = fields(raw, &["online", "name"])?.found;
+/// Schemas by the text that declares them, to the byte. A home has many devices of few products: to
+/// parse each product once is most of the time, and to keep it once most of the memory, that a thousand
+/// profiles take. To be dropped with the last profile that is read; nothing is ever removed from it.
+#[derive(Debug, Default)]
+pub struct SchemaPool {
+    known: HashMap<String, Arc<Schema>>,
+}
+
+impl SchemaPool {
+    fn schema(
+        &mut self,
+        category: Option<&RawValue>,
+        function: Option<&RawValue>,
+        status: Option<&RawValue>,
+    ) -> Result<Arc<Schema>, ShapeError> {
+        let texts = [category, function, status].map(|raw| raw.map_or("", RawValue::get));
+        // No JSON text has a NUL in it.
+        let text = texts.join("\0");
+        if let Some(known) = self.known.get(&text) {
+            return Ok(Arc::clone(known));
+        }
+        let schema = Arc::new(schema(category, function, status)?);
+        self.known.insert(text, Arc::clone(&schema));
+        Ok(schema)
+    }
+}
+
+/// Reads all fields in one pass.
+fn read(raw: &RawValue, schemas: &mut SchemaPool) -> Result<Profile, ShapeError> {
+    const NAMES: [&str; 8] = [
+        "devid",
+        "category",
+        "function",
+        "functions",
+        "status",
+        "online",
+        "name",
+        "value",
+    ];
+    let [
+        devid,
+        category,
+        function,
+        functions,
+        status,
+        online,
+        name,
+        value,
+    ] = fields(raw, &NAMES)?.found;
+    let device = required(raw, devid, "devid")?;
+    let device = string(device).map_err(|error| error.under("devid"))?;
+    let schema = schemas.schema(category, function.or(functions), status)?;
     let name = name
         .map(string)
         .transpose()
         .map_err(|error| error.under("name"))?;
     // A profile may leave `online` out; a status in an answer may not.
-    let (online, readings) = match online.map(boolean) {
-        Some(Err(error)) => return Err(error.under("online")),
-        Some(Ok(online)) => (online, status_entry(raw)?.readings),
-        None => {
-            let [value] = fields(raw, &["value"])?.found;
-            (
-                true,
-                value
-                    .map(super::decode::readings)
-                    .transpose()?
-                    .unwrap_or_default(),
-            )
-        }
-    };
+    let online = online
+        .map(boolean)
+        .transpose()
+        .map_err(|error| error.under("online"))?;
     Ok(Profile {
-        device: entry.device,
+        device: (&*device).into(),
         name: name.map(|name| name.into_owned()),
-        schema: entry.schema,
-        online,
-        readings,
+        schema,
+        online: online.unwrap_or(true),
+        readings: value.map(readings).transpose()?.unwrap_or_default(),
     })
 }
 

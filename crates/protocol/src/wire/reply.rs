@@ -86,6 +86,19 @@ pub(super) fn schema_entry(raw: &RawValue) -> Result<SchemaEntry, ShapeError> {
     .found;
     let device = required(raw, devid, "devid")?;
     let device = string(device).map_err(|error| error.under("devid"))?;
+    let schema = schema(category, function.or(functions), status)?;
+    Ok(SchemaEntry {
+        device: (&*device).into(),
+        schema,
+    })
+}
+
+/// Reads the three fields that make a schema.
+pub(super) fn schema(
+    category: Option<&RawValue>,
+    function: Option<&RawValue>,
+    status: Option<&RawValue>,
+) -> Result<Schema, ShapeError> {
     let category = category
         .map(string)
         .transpose()
@@ -94,13 +107,10 @@ pub(super) fn schema_entry(raw: &RawValue) -> Result<SchemaEntry, ShapeError> {
         Some(raw) => each(raw, data_point).map_err(|error| error.under(name)),
         None => Ok(Vec::new()),
     };
-    let function = points(function.or(functions), "function")?;
+    let function = points(function, "function")?;
     let status = points(status, "status")?;
-    let schema = Schema::new(&category.unwrap_or_default(), function, status);
-    Ok(SchemaEntry {
-        device: (&*device).into(),
-        schema,
-    })
+    let category = category.unwrap_or_default();
+    Ok(Schema::new(&category, function, status))
 }
 
 fn data_point(raw: &RawValue) -> Result<DataPoint, ShapeError> {

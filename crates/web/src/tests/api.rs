@@ -26,7 +26,7 @@ fn thermostat() -> Device {
         at: Timestamp(1),
         source: Source::Read,
     };
-    let schema = Arc::new(profile.schema);
+    let schema = profile.schema;
     Device::new(profile.device, schema, true, profile.readings, stamp)
 }
 
