@@ -53,6 +53,11 @@ unit: sqlite3 ## All Rust tests: with nextest where it is installed, doc tests b
 simulate: ## Thousands of seeded runs of the simulation, optimised
 	cargo test --release --locked -p hearthgate-testkit --test simulation -- --nocapture
 
+bench: bench-rivals mosquitto ## Compares with Mosquitto, Node.js, Python and bare loops; writes docs/benchmarks.md. BENCH="hub start" chooses
+	cargo build --release --locked -p hearthgate
+	HEARTHGATE_BIN=$(CURDIR)/target/release/hearthgate HEARTHGATE_RIVALS=$(CURDIR)/$(RIVALS) \
+		cargo bench --locked -p hearthgate-bench --bench compare -- $(BENCH)
+
 micro: ## Times the small parts of the hot paths, and their ratios to peers
 	cargo bench --locked -p hearthgate-bench --bench micro
 
