@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use hearthgate_bench::figures::Spread;
 use hearthgate_bench::{Peer, Target};
 use hearthgate_client::ClientOptions;
 use hearthgate_protocol::crypto::DeviceKey;
@@ -73,34 +72,6 @@ pub(crate) fn mosquitto(sessions: usize, outstanding: usize, duration: Duration)
         )
         .await
     })
-}
-
-pub(crate) fn compare(rounds: usize) -> Outcome<()> {
-    let duration = Duration::from_secs(2);
-    for (sessions, outstanding) in [(100, 64), (1000, 64), (100, 1), (1000, 1)] {
-        let mut figures: [Vec<(f64, f64, f64)>; 3] = Default::default();
-        for _ in 0..rounds {
-            let runs = [
-                gateway(sessions, outstanding, duration)?,
-                mosquitto(sessions, outstanding, duration)?,
-                raw(sessions, outstanding, duration)?,
-            ];
-            for (figures, run) in figures.iter_mut().zip(runs) {
-                let times = run.times.summary();
-                figures.push((run.per_second, times.p50_us, times.p99_us));
-            }
-        }
-        for (name, figures) in ["gateway", "mosquitto", "raw"].iter().zip(&figures) {
-            let rate = Spread::of(figures.iter().map(|figures| figures.0).collect());
-            let p50 = Spread::of(figures.iter().map(|figures| figures.1).collect());
-            let p99 = Spread::of(figures.iter().map(|figures| figures.2).collect());
-            println!(
-                "{sessions} sessions, {outstanding} outstanding, {name}: {:.0}/s ({:.0}..{:.0}), p50 {:.0} us, p99 {:.0} us",
-                rate.median, rate.min, rate.max, p50.median, p99.median
-            );
-        }
-    }
-    Ok(())
 }
 
 /// One run of one of them, for a profiler: `one gateway|mosquitto|raw SESSIONS OUTSTANDING SECONDS`.

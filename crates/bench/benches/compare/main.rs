@@ -6,6 +6,13 @@
 //! and takes the programs in other languages from the folder that HEARTHGATE_RIVALS names (`make
 //! bench-rivals` fills it) and the product from HEARTHGATE_BIN.
 
+#[path = "../parts/mod.rs"]
+#[expect(
+    dead_code,
+    reason = "shared with the benchmarks of small parts, which use the rest"
+)]
+mod parts;
+
 mod child;
 mod course;
 mod fanout;
@@ -25,6 +32,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use hearthgate_bench::figures::Spread;
+use parts::answers::{self, Answers};
+use parts::link::{self, MirrorLink, ParseAlone};
+use parts::ratio::timed;
 use report::{Comparison, Goal};
 use requests::Server;
 use scale::Point;
@@ -96,7 +107,7 @@ impl Run {
             ("handshakes", "Connections", Self::handshakes),
             ("memory", "Memory", Self::memory),
             ("start", "Start", Self::start),
-            ("answers", "Large answers", Self::answers),
+            ("answers", "Large answers, and the mirror", Self::answers),
             ("hub", "Hub", Self::hub),
             ("scale", "Cost as the work grows", Self::scale),
         ];
@@ -319,8 +330,71 @@ impl Run {
             .collect())
     }
 
+    /// These two are made in this process: what the gateway does to make the answer, what the client does
+    /// to apply events, beside the least that can be done.
     fn answers(&self) -> Outcome<Vec<String>> {
-        Ok(Vec::new())
+        let mut gateway = Answers::new(1000);
+        let devices = gateway.devices();
+        let (status, schema) = (
+            answers::status_peer(&devices),
+            answers::schema_peer(&devices),
+        );
+        let mut out = Vec::new();
+        let figures = self.rounds::<2>(|who| {
+            Ok(match who {
+                0 => vec![
+                    median_of(|| timed(|| gateway.status().len())),
+                    median_of(|| timed(|| gateway.schema().len())),
+                ],
+                _ => vec![
+                    median_of(|| timed(|| status.write(&mut out))),
+                    median_of(|| timed(|| schema.write(&mut out))),
+                ],
+            })
+        })?;
+        let mut texts = Vec::new();
+        for (name, [ours, theirs]) in ["get_status", "get_schema"].into_iter().zip(figures) {
+            texts.push(
+                Comparison {
+                    title: format!("Making the answer to `{name}` of 1,000 devices"),
+                    unit: "µs",
+                    rows: vec![("gateway", ours), ("serde_json", theirs)],
+                    goals: vec![("serde_json", Goal::AtMost(1.3))],
+                }
+                .markdown(),
+            );
+        }
+        let (mut link, mut alone) = (
+            MirrorLink::new(10_000, link::Subscriber::One),
+            ParseAlone::new(10_000),
+        );
+        let events = 20_000;
+        let figures = self.rounds::<2>(|who| {
+            let took = median_of(|| match who {
+                0 => {
+                    let batch = link.prepare(events);
+                    timed(|| link.apply(batch))
+                }
+                _ => {
+                    let batch = alone.prepare(events);
+                    timed(|| alone.parse(&batch))
+                }
+            });
+            Ok(vec![events as f64 / took * 1e6])
+        })?;
+        for [ours, theirs] in figures {
+            texts.push(
+                Comparison {
+                    title: "Events into the client's mirror of 10,000 devices, with a subscriber"
+                        .to_owned(),
+                    unit: "events/s",
+                    rows: vec![("client", ours), ("decrypt and parse", theirs)],
+                    goals: vec![("decrypt and parse", Goal::AtLeast(0.7))],
+                }
+                .markdown(),
+            );
+        }
+        Ok(texts)
     }
 
     fn hub(&self) -> Outcome<Vec<String>> {
@@ -400,4 +474,11 @@ impl Run {
         texts.push("The thin line is a cost that grows exactly as the work does.\n".to_owned());
         Ok(texts)
     }
+}
+
+/// Returns the median of some repetitions, in microseconds, after one that does not count.
+fn median_of(mut run: impl FnMut() -> Duration) -> f64 {
+    run();
+    let times = (0..9).map(|_| run().as_secs_f64() * 1e6).collect();
+    Spread::of(times).median
 }

@@ -22,7 +22,7 @@ pub(crate) fn devices(count: usize) -> Vec<Device> {
         .map(
             |Profile {
                  schema, readings, ..
-             }| (Arc::new(schema), readings),
+             }| (schema, readings),
         )
         .collect();
     let device = |(index, (schema, readings)): (usize, &(Arc<_>, Vec<Reading>))| {

@@ -8,7 +8,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use hearthgate_homeassistant::{Catalog, DiscoveryContext, Mapping, Origin, Overrides, Topics};
 use hearthgate_protocol::model::{Device, Reading, Source, Stamp, Timestamp, Value};
