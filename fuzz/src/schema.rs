@@ -311,7 +311,7 @@ fn profile(text: &str) {
     if values.any(|value| depth(&value.json()) + LEVELS > 64) {
         return;
     }
-    let device = device(id, schema, readings, online);
+    let device = device(id, (*schema).clone(), readings, online);
     let one = |result: String| split_array(&result).expect("an array").remove(0);
     let schema = one(result(|out| write_result_schemas(out, 7, [&device])));
     let status = one(result(|out| write_result_statuses(out, 7, [&device])));

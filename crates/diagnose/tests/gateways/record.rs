@@ -49,7 +49,7 @@ async fn profiles_are_what_the_gateway_says_and_can_be_served() {
         for facts in examine(&options).await.devices {
             let (schema, json) = facts.schema.unwrap();
             let text = fs::read_to_string(out.join(format!("{}.json", facts.device))).unwrap();
-            assert_eq!(Profile::parse(&text).unwrap().schema.as_ref(), &schema);
+            assert_eq!(*Profile::parse(&text).unwrap().schema, schema);
             // `"function":[..],"status":[..]}` as it came.
             let from = json.find("\"function\":").unwrap() + "\"function\":".len();
             let function = json[from..].split(",\"status\":").next().unwrap();
