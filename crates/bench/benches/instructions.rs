@@ -46,10 +46,10 @@ const PARTS: [Part; 10] = [
     ("deliver 64 events to 100 sessions", 5, deliver),
     ("answer get_status of 1000 devices", 5, answer_status),
     ("answer get_schema of 1000 devices", 5, answer_schema),
-    ("decrypt and parse an event", 2_000, parse),
+    ("decrypt and parse an event", 10_000, parse),
     (
         "an event into a mirror of 1000, with a subscriber",
-        2_000,
+        10_000,
         mirror,
     ),
 ];
@@ -253,7 +253,7 @@ fn answer_schema(count: usize) {
 /// Events that are applied or parsed at a time.
 const TOGETHER: usize = 500;
 /// The events that are encrypted, whatever number of them is asked for.
-const PREPARED: usize = 4_000;
+const PREPARED: usize = 20_000;
 
 fn parse(count: usize) {
     let mut alone = ParseAlone::new(1_000);

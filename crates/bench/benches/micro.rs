@@ -104,7 +104,7 @@ mod decode {
         bencher.bench(|| {
             drop(black_box(decode_from_client(black_box(
                 GET_STATUS.as_bytes(),
-            ))))
+            ))));
         });
     }
 
@@ -113,7 +113,7 @@ mod decode {
         bencher.bench(|| {
             drop(black_box(decode_from_client(black_box(
                 SET_VALUE.as_bytes(),
-            ))))
+            ))));
         });
     }
 }

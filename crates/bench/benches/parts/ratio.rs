@@ -24,7 +24,8 @@ impl Ratio {
         mut ours: impl FnMut() -> Duration,
         mut theirs: impl FnMut() -> Duration,
     ) -> Self {
-        (ours(), theirs());
+        ours();
+        theirs();
         let mut times: Vec<(Duration, Duration)> =
             (0..ROUNDS).map(|_| (ours(), theirs())).collect();
         let mut quotients: Vec<f64> = times

@@ -77,6 +77,20 @@ async fn an_empty_array_gives_an_empty_array() {
 }
 
 #[tokio::test]
+async fn the_public_way_gives_the_same_answers_and_takes_no_writes() {
+    let registry = home().registry;
+    for request in [Request::GetDevices, status(&["b", "a"]), status(&["x"])] {
+        let mut out = Vec::new();
+        registry.answer_reading(1, &request, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), answer(&registry, &request));
+    }
+    let mut out = Vec::new();
+    registry.answer_reading(7, &Request::SetValue(Vec::new()), &mut out);
+    let refusal = r#"{"id":7,"type":"result","success":false,"error":{"code":"invalid_request","#;
+    assert!(out.starts_with(refusal.as_bytes()));
+}
+
+#[tokio::test]
 async fn one_unknown_device_fails_the_whole_and_all_are_named() {
     assert_eq!(
         answer(&home().registry, &status(&["a", "x", "b", "y"])),
