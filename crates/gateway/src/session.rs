@@ -31,7 +31,7 @@ use tracing::{debug, info};
 
 use self::pace::{Pace, Standing, Verdict};
 pub(crate) use self::socket::now;
-use self::socket::{Socket, lend_output, take_output_back};
+use self::socket::{Socket, keep_scratch, lend_output, take_output_back, take_scratch};
 use crate::backlog::Backlog;
 use crate::event_log::{Position, Unread};
 use crate::fan_out::Lane;
@@ -247,8 +247,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         {
             self.task = Some(cx.waker().clone());
         }
+        // Who wakes a task does not say why; after that, what came from the socket says whether there is
+        // anything new.
+        let mut news = true;
         loop {
-            let more = self.work(cx);
+            let reading = !self.congested;
+            let came = self.socket.poll(&mut self.connection, reading, cx);
+            if came.is_pending() && !news {
+                self.armed = timer.deadline().into_std();
+                return Poll::Pending;
+            }
+            news = self.work(cx);
             if self.connection.is_ended() {
                 return Poll::Ready(());
             }
@@ -257,14 +266,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             if deadline < timer.deadline() {
                 timer.as_mut().reset(deadline);
             }
-            let reading = !self.congested;
-            // In this order: a peer that never stops sending keeps neither answers nor deadlines
-            // waiting, and events, which every round takes up, keep no requests waiting.
+            // A peer that never stops sending keeps neither answers nor deadlines waiting.
             if stopped.as_mut().poll(cx).is_ready() {
                 self.connection.close(close::GOING_AWAY, "shutting down");
+                news = true;
             } else if timer.as_mut().poll(cx).is_ready() {
                 self.time_is_up();
                 timer.as_mut().reset(self.deadline());
+                news = true;
             } else if self.is_evicted(cx) {
                 debug!(peer = %self.peer, "too many handshakes are under way");
                 self.patience = Duration::ZERO;
@@ -274,16 +283,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                         .connection
                         .close(close::TRY_AGAIN, "too many handshakes"),
                 }
-            } else if let Poll::Ready((id, outcome)) = self.writes.poll_next(cx) {
-                self.answer_write(id, outcome);
-            } else if self
-                .socket
-                .poll(&mut self.connection, reading, cx)
-                .is_pending()
-                && !more
-            {
-                self.armed = timer.deadline().into_std();
-                return Poll::Pending;
+                news = true;
             }
         }
     }
@@ -390,11 +390,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 Err(error) => self.answer_write(id, Err(error)),
             },
             GatewayEvent::Request { id, request } => {
-                let mut json = Vec::new();
+                let mut json = take_scratch();
                 let events = self.registry.answer(id, &request, self.position, &mut json);
                 // Whatever happened before the answer goes before it.
                 self.send_all(events, now);
                 self.connection.send(&json);
+                keep_scratch(json);
             }
             GatewayEvent::Invalid { id, error } => self.answer_write(id, Err(error)),
             GatewayEvent::Ended(ended) => self.log_end(&ended, now),
@@ -569,7 +570,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             self.connection.poll_timeout(),
             self.rejecting,
             self.pace.due(),
-            self.next_request_due(now()),
+            self.rate.as_ref().and_then(|rate| rate.due(now())),
         ];
         // Something is always due except after the end, where the loop has been left.
         let earliest = due.into_iter().flatten().min();

@@ -18,6 +18,8 @@ thread_local! {
     static INPUT: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
     /// What sessions encrypt into while they write.
     static OUTPUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// What sessions write the JSON of an answer into.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A socket, and what is known about its two directions.
@@ -117,6 +119,18 @@ pub(super) fn take_output_back(connection: &mut GatewayConnection) {
     let mut shared = connection.swap_buffer(Vec::new());
     shared.shrink_to(OUTPUT_KEPT);
     OUTPUT.set(shared);
+}
+
+/// Takes the buffer of this thread for the JSON of an answer: empty, to be given back.
+pub(super) fn take_scratch() -> Vec<u8> {
+    SCRATCH.take()
+}
+
+/// Gives it back.
+pub(super) fn keep_scratch(mut json: Vec<u8>) {
+    json.clear();
+    json.shrink_to(OUTPUT_KEPT);
+    SCRATCH.set(json);
 }
 
 /// Returns the time, which tests may hold still.
