@@ -26,9 +26,9 @@ const READ_BYTES: usize = 64 * 1024;
 const ARRIVAL: Duration = Duration::from_secs(10);
 
 pub(crate) enum Subscriber {
-    Gateway(Peer),
+    Gateway(Box<Peer>),
     Mqtt(Mqtt),
-    Raw(RawSession),
+    Raw(Box<RawSession>),
 }
 
 pub(crate) enum Producer {

@@ -31,7 +31,7 @@ pub(crate) fn gateway(sessions: usize, outstanding: usize, duration: Duration) -
         let target = Target::new(target(running.address())?, false).await?;
         let mut subscribers = Vec::new();
         for _ in 0..sessions {
-            subscribers.push(Subscriber::Gateway(Peer::connect(&target).await?));
+            subscribers.push(Subscriber::Gateway(Box::new(Peer::connect(&target).await?)));
         }
         let device = TcpStream::connect(running.addresses[1]).await?;
         device.set_nodelay(true)?;
@@ -45,7 +45,7 @@ pub(crate) fn raw(sessions: usize, outstanding: usize, duration: Duration) -> Ou
         let mut subscribers = Vec::new();
         for number in 0..sessions {
             let session = RawSession::connect(running.address(), number).await?;
-            subscribers.push(Subscriber::Raw(session));
+            subscribers.push(Subscriber::Raw(Box::new(session)));
         }
         let device = TcpStream::connect(running.addresses[1]).await?;
         device.set_nodelay(true)?;

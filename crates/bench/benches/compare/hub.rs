@@ -120,7 +120,7 @@ async fn message(subscriber: &mut Mqtt, patience: Duration) -> Outcome<Option<Du
             };
             let mut made = None;
             subscriber.take(&buffer[..count], &mut |payload| {
-                made = time_of(payload).or(made)
+                made = time_of(payload).or(made);
             })?;
             if let Some(made) = made {
                 return Ok(Duration::from_nanos((monotonic() - made).max(0) as u64));

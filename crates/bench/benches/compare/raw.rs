@@ -12,8 +12,8 @@ use hearthgate_protocol::variants::Padding;
 use hearthgate_protocol::websocket::{Framer, Header, Item, Opcode};
 use hearthgate_protocol::wire::{EventKind, write_event};
 
-use crate::Outcome;
 use crate::serve::{CODE, REPORT_BYTES, device_id, monotonic};
+use crate::{Look, Outcome};
 
 /// Serves until the process ends: sessions on one port, who says what to send on the other.
 pub(crate) fn serve_fan_out() -> Outcome<()> {
@@ -117,7 +117,7 @@ impl RawSession {
     }
 
     /// Opens what has come.
-    pub(crate) fn take(&mut self, bytes: &[u8], look: &mut dyn FnMut(&[u8])) -> Outcome<()> {
+    pub(crate) fn take(&mut self, bytes: &[u8], look: Look<'_>) -> Outcome<()> {
         self.framer.push(bytes);
         while let Some(item) = self.framer.next_item()? {
             if let Item::Message { payload, .. } = item {

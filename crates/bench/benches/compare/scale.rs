@@ -64,7 +64,7 @@ pub(crate) fn events(duration: Duration) -> Outcome<(Vec<Point>, Vec<Point>)> {
             let target = Target::new(target(running.address())?, false).await?;
             let mut subscribers = Vec::new();
             for _ in 0..10 {
-                subscribers.push(Subscriber::Gateway(Peer::connect(&target).await?));
+                subscribers.push(Subscriber::Gateway(Box::new(Peer::connect(&target).await?)));
             }
             let device = TcpStream::connect(running.addresses[1]).await?;
             device.set_nodelay(true)?;

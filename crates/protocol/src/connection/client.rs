@@ -254,7 +254,7 @@ impl ClientConnection {
     /// Opens all messages that have come without reading them, for a load or a counter that wants the JSON
     /// as it is: `look` gets each. Stops at what it does not get: an event other than a message, which is
     /// returned; `None` where more bytes are needed. Gives nothing before [`ClientEvent::Authenticated`].
-    pub fn drain_json(&mut self, look: &mut dyn FnMut(&[u8])) -> Option<ClientEvent> {
+    pub fn drain_json(&mut self, look: Look<'_>) -> Option<ClientEvent> {
         loop {
             if let Some(event) = self.pending.take() {
                 return Some(event);
@@ -352,7 +352,7 @@ impl ClientConnection {
 
     /// Takes the next frame and, after the handshake, its message apart; where somebody looks at messages,
     /// they are shown and not read.
-    fn next_message(&mut self, look: Option<&mut dyn FnMut(&[u8])>) -> Incoming {
+    fn next_message(&mut self, look: Option<Look<'_>>) -> Incoming {
         let first = matches!(self.phase, Phase::ExpectAuthRequired(_));
         let detect = first && self.config.wire.is_none();
         let (framer, mut opener) = self.channel.split();
@@ -521,6 +521,9 @@ impl ClientConnection {
         }
     }
 }
+
+/// What messages are shown to, as JSON.
+type Look<'a> = &'a mut dyn FnMut(&[u8]);
 
 /// What one frame brought.
 enum Incoming {
