@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event_log::Position;
 
 /// Sessions that are served before others of the runtime's tasks get their turn.
-const CHUNK: usize = 64;
+const CHUNK: usize = 256;
 /// The most tasks, however many cores there are.
 const SHARES_MAX: usize = 8;
 

@@ -155,7 +155,10 @@ async fn gateway(args: GatewayLoad) -> Result<(), Failure> {
             &report.handshakes.times,
         ),
         Line::new(
-            &format!("requests, {} clients", report.requests.clients),
+            &match report.requests.clients {
+                1 => "requests, one client".to_owned(),
+                clients => format!("requests, {clients} clients"),
+            },
             report.requests.per_second,
             &report.requests.times,
         ),
