@@ -10,6 +10,7 @@ mod socket;
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +28,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
-use tracing::{debug, info};
+use tracing::{debug, error, info};
 
 use self::pace::{Pace, Standing, Verdict};
 pub(crate) use self::socket::now;
@@ -119,10 +120,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Lane for Shared<S> {
     fn deliver(&self) {
         // In this order: the holder of the lock gives it back first and looks at this then.
         self.missed.store(true, Ordering::SeqCst);
-        if let Some(mut session) = self.session.try_lock() {
-            self.missed.store(false, Ordering::SeqCst);
-            if let Some(session) = session.as_mut() {
-                session.deliver();
+        let Some(mut place) = self.session.try_lock() else {
+            return;
+        };
+        self.missed.store(false, Ordering::SeqCst);
+        let Some(session) = place.as_mut() else {
+            return;
+        };
+        // A bug in one session is not to take the events of all others with it.
+        if catch_unwind(AssertUnwindSafe(|| session.deliver())).is_err() {
+            error!(peer = %session.peer, "a session ended by a bug");
+            let task = session.task.take();
+            *place = None;
+            if let Some(task) = task {
+                task.wake();
             }
         }
     }

@@ -138,7 +138,12 @@ impl Run {
                 return Err(format!("no comparison {name}; there are {}", known.join(", ")).into());
             }
         }
-        let mut sections = vec![format!("{}\n", report::machine())];
+        let mut sections = vec![format!(
+            "{}\n\n{} rounds of {:?} each.\n",
+            report::machine(&self.rivals),
+            self.rounds,
+            self.duration
+        )];
         for (name, title, part) in parts {
             if !self.chosen.is_empty() && !self.chosen.iter().any(|chosen| chosen == name) {
                 continue;
@@ -501,7 +506,8 @@ impl Run {
             if self.chosen.is_empty() {
                 let folder = self.docs.join("benchmarks");
                 std::fs::create_dir_all(&folder)?;
-                plot::draw(&folder.join(format!("{name}.svg")), title, axes, &points)?;
+                let path = folder.join(format!("{name}.svg"));
+                plot::draw(&path, title, axes, &points, name != "events-way")?;
                 text.push_str(&format!("![{title}](benchmarks/{name}.svg)\n\n"));
             }
             text.push_str(&format!("| {} | {} |\n| ---: | ---: |\n", axes.0, axes.1));
@@ -510,7 +516,7 @@ impl Run {
             }
             texts.push(text);
         }
-        texts.push("The thin line is a cost that grows exactly as the work does.\n".to_owned());
+        texts.push("The thin line is a cost that grows exactly as the work does; the time of the way has none, since it need not grow.\n".to_owned());
         Ok(texts)
     }
 }

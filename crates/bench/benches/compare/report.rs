@@ -111,7 +111,7 @@ fn shown(figure: f64) -> String {
 }
 
 /// Says on what it was measured.
-pub(crate) fn machine() -> String {
+pub(crate) fn machine(rivals: &Path) -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
@@ -144,6 +144,20 @@ pub(crate) fn machine() -> String {
     };
     let rust = run("rustc", &["--version"]);
     let rust = rust.split(' ').nth(1).unwrap_or_default();
+    let python = run(
+        &rivals.join("python/bin/python").to_string_lossy(),
+        &["--version"],
+    );
+    // As the rivals pin them.
+    let ws = include_str!("../../rivals/node/package.json");
+    let ws = ws
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("\"ws\": \""));
+    let ws = ws.unwrap_or_default().trim_end_matches([',', '"']);
+    let websockets = include_str!("../../rivals/python/requirements.txt");
+    let websockets = websockets
+        .lines()
+        .find_map(|line| line.strip_prefix("websockets=="));
     let hypervisor = if cpu.contains(" hypervisor") {
         ", a virtual machine"
     } else {
@@ -151,11 +165,12 @@ pub(crate) fn machine() -> String {
     };
     format!(
         "{cores} cores of {model}{hypervisor}, AES instructions: {}, {} GiB, Linux {kernel}. Rust {rust}, Mosquitto {}, \
-         Node.js {}.",
+         Node.js {} with ws {ws}, {python} with websockets {} on asyncio.",
         if aes { "yes" } else { "no" },
         memory / 1024 / 1024,
         mqtt::version(),
-        run("node", &["--version"]),
+        run("node", &["--version"]).trim_start_matches('v'),
+        websockets.unwrap_or_default().trim(),
     )
 }
 

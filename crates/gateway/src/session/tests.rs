@@ -1,5 +1,6 @@
 //! Sessions over streams in memory, with time that stands still unless nothing else is to do.
 
+mod bug;
 mod handshake;
 mod requests;
 mod size;

@@ -13,7 +13,7 @@ use hearthgate_protocol::model::{
 };
 use hearthgate_protocol::variants::KeyForm;
 use hearthgate_protocol::wire::{DeviceWrite, Request};
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -59,20 +59,28 @@ impl TestGateway {
     /// Accepts a connection from an address; gives the peer's end and the session's task.
     pub(crate) fn accept(&self, address: &str, bytes: usize) -> (DuplexStream, JoinHandle<()>) {
         let (ours, theirs) = tokio::io::duplex(bytes);
+        (theirs, self.serve(ours, address))
+    }
+
+    /// Serves a stream that comes from an address.
+    pub(crate) fn serve<S>(&self, stream: S, address: &str) -> JoinHandle<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let peer = SocketAddr::new(address.parse().unwrap(), 4711);
         let nonce = Nonce::new(fastrand::u128(1..).to_le_bytes());
         let now = tokio::time::Instant::now().into_std();
         let connection = GatewayConnection::new(Arc::clone(&self.config), nonce, now);
         let handshake = self.admission.handshake(peer.ip());
         let session = session::serve(
-            ours,
+            stream,
             peer,
             connection,
             self.registry.clone(),
             Arc::clone(&self.admission),
             handshake,
         );
-        (theirs, tokio::spawn(session))
+        tokio::spawn(session)
     }
 
     pub(crate) fn open(&self) -> (DuplexStream, JoinHandle<()>) {
