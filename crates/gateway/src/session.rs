@@ -6,19 +6,18 @@
 //! thread share, and written with one call. An idle session holds neither buffer.
 
 mod pace;
+mod shared;
 mod socket;
+mod writes;
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use hearthgate_protocol::connection::{GatewayConnection, GatewayEvent};
 use hearthgate_protocol::error::{Ended, HandshakeFailure};
 use hearthgate_protocol::token::Claim;
@@ -27,15 +26,16 @@ use hearthgate_protocol::wire::{ErrorBody, Request, write_error, write_success};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::Sleep;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
-use tracing::{debug, error, info};
+use tokio_util::sync::WaitForCancellationFuture;
+use tracing::{debug, info};
 
 use self::pace::{Pace, Standing, Verdict};
+use self::shared::{Shared, run};
 pub(crate) use self::socket::now;
 use self::socket::{Socket, keep_scratch, lend_output, take_output_back, take_scratch};
+use self::writes::Writes;
 use crate::backlog::Backlog;
 use crate::event_log::{Position, Unread};
-use crate::fan_out::Lane;
 use crate::limits::Rate;
 use crate::listener::{Admission, Permit, Slot};
 use crate::registry::{PendingWrite, Registry, limit_answer};
@@ -95,119 +95,6 @@ where
         run(&shared, stop, deadline).await;
         if let Some(farewell) = shared.farewell() {
             farewell.await;
-        }
-    }
-}
-
-/// A session, and who comes by with events.
-struct Shared<S> {
-    /// Held by the session's task while it is polled, and by the fan-out while it writes: never across an
-    /// `await`. Empty after the end.
-    session: Mutex<Option<Session<S>>>,
-    /// Whether the fan-out found the session at work: whoever holds the lock looks again after it.
-    missed: AtomicBool,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Shared<S> {
-    /// Takes the session out, to say goodbye: in a box, since it would take room in every session that lives.
-    fn farewell(&self) -> Option<Pin<Box<impl Future<Output = ()> + Send>>> {
-        let session = self.session.lock().take()?;
-        Some(Box::pin(session.farewell()))
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Lane for Shared<S> {
-    fn deliver(&self) {
-        // In this order: the holder of the lock gives it back first and looks at this then.
-        self.missed.store(true, Ordering::SeqCst);
-        let Some(mut place) = self.session.try_lock() else {
-            return;
-        };
-        self.missed.store(false, Ordering::SeqCst);
-        let Some(session) = place.as_mut() else {
-            return;
-        };
-        // A bug in one session is not to take the events of all others with it.
-        if catch_unwind(AssertUnwindSafe(|| session.deliver())).is_err() {
-            error!(peer = %session.peer, "a session ended by a bug");
-            let task = session.task.take();
-            *place = None;
-            if let Some(task) = task {
-                task.wake();
-            }
-        }
-    }
-}
-
-/// Polls a session until it ends.
-async fn run<S>(shared: &Arc<Shared<S>>, stop: CancellationToken, deadline: tokio::time::Instant)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let mut stopped = pin!(stop.cancelled());
-    let mut timer = pin!(tokio::time::sleep_until(deadline));
-    let mut place = None;
-    poll_fn(|cx| {
-        loop {
-            let enters = {
-                let mut session = shared.session.lock();
-                let Some(session) = session.as_mut() else {
-                    return Poll::Ready(());
-                };
-                if session
-                    .poll(stopped.as_mut(), timer.as_mut(), cx)
-                    .is_ready()
-                {
-                    return Poll::Ready(());
-                }
-                let enters = session.slot.is_some() && place.is_none();
-                enters.then(|| session.registry.clone())
-            };
-            if let Some(registry) = enters {
-                // What happened before is found by looking once more.
-                place = Some(registry.enter(Arc::clone(shared) as Arc<dyn Lane>));
-            } else {
-                if shared.missed.swap(false, Ordering::SeqCst) {
-                    // In its turn, so that a flood of events keeps no other task waiting.
-                    cx.waker().wake_by_ref();
-                }
-                return Poll::Pending;
-            }
-        }
-    })
-    .await;
-}
-
-/// A write that drivers have not answered; gives the id of its request back.
-type WriteInFlight = Pin<Box<dyn Future<Output = (i64, Result<(), ErrorBody>)> + Send>>;
-
-/// The writes of a session that have no answer yet. Where there are none it holds no memory, which
-/// `FuturesUnordered` does as soon as it is made.
-#[derive(Default)]
-struct Writes(Option<Box<FuturesUnordered<WriteInFlight>>>);
-
-impl Writes {
-    fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |writes| writes.len())
-    }
-
-    fn push(&mut self, write: WriteInFlight) {
-        self.0.get_or_insert_default().push(write);
-    }
-
-    /// Gives the next outcome. Pending where there is no write: whoever adds one asks again.
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(i64, Result<(), ErrorBody>)> {
-        let outcome = match &mut self.0 {
-            None => return Poll::Pending,
-            Some(writes) => writes.poll_next_unpin(cx),
-        };
-        match outcome {
-            Poll::Ready(Some(outcome)) => Poll::Ready(outcome),
-            Poll::Ready(None) => {
-                self.0 = None;
-                Poll::Pending
-            }
-            Poll::Pending => Poll::Pending,
         }
     }
 }

@@ -246,20 +246,16 @@ async fn receive(mut subscriber: Subscriber, shared: Rc<Shared>) -> Outcome<()> 
             }
             Subscriber::Mqtt(mqtt) => {
                 mqtt.stream.readable().await?;
-                BUFFER.with_borrow_mut(|buffer| match mqtt.stream.try_read(buffer) {
-                    Ok(0) => Err("mosquitto hung up".into()),
-                    Ok(count) => mqtt.take(&buffer[..count], &mut look),
-                    Err(fault) if fault.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
-                    Err(fault) => Err(fault.into()),
+                BUFFER.with_borrow_mut(|buffer| {
+                    let count = read(&mqtt.stream, buffer)?;
+                    mqtt.take(&buffer[..count], &mut look)
                 })?;
             }
             Subscriber::Raw(session) => {
                 session.stream.readable().await?;
-                BUFFER.with_borrow_mut(|buffer| match session.stream.try_read(buffer) {
-                    Ok(0) => Err("the loop hung up".into()),
-                    Ok(count) => session.take(&buffer[..count], &mut look),
-                    Err(fault) if fault.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
-                    Err(fault) => Err(fault.into()),
+                BUFFER.with_borrow_mut(|buffer| {
+                    let count = read(&session.stream, buffer)?;
+                    session.take(&buffer[..count], &mut look)
                 })?;
             }
         }
@@ -287,4 +283,14 @@ fn id_of(json: &[u8]) -> Option<i64> {
     let rest = json.strip_prefix(b"{\"id\":")?;
     let end = rest.iter().position(|byte| *byte == b',')?;
     std::str::from_utf8(&rest[..end]).ok()?.parse().ok()
+}
+
+/// Reads what is there, which may be nothing.
+fn read(stream: &TcpStream, buffer: &mut [u8]) -> Outcome<usize> {
+    match stream.try_read(buffer) {
+        Ok(0) => Err("the other side hung up".into()),
+        Ok(count) => Ok(count),
+        Err(fault) if fault.kind() == std::io::ErrorKind::WouldBlock => Ok(0),
+        Err(fault) => Err(fault.into()),
+    }
 }
