@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -425,11 +425,11 @@ fn watch_survives_restarts_and_says_so_and_repeats_no_event() {
     place.add("home", "hg-test", KEY, &["--address", &address]);
     let watch = Running::start(&mut place.command(&["watch", "--gateway", "home", "--json"]));
     let people = Running::start(&mut place.command(&["watch", "--gateway", "home"]));
-    turn(&place, true);
-    // Until both are there, some presses may go by.
-    let first = loop_until_event(&place, &watch);
+    // Until each of the two is there, some presses may go by it.
+    let first: Value = serde_json::from_str(&press_until_told(&place, &watch)).unwrap();
     assert_eq!(first["data"]["devid"], "lamp");
-    while !people.line().contains("switch_1 = ") {}
+    let told = press_until_told(&place, &people);
+    assert!(told.contains("switch_1 = "), "{told}");
     assert!(gateway.stop());
     let down = until(&watch, |line| line["type"] == "link");
     assert_eq!(down["state"], "down");
@@ -499,14 +499,16 @@ fn turn(place: &Place, on: bool) {
     place.run(&["set", "lamp", &assignment, "--gateway", "home"]);
 }
 
-/// Presses until the watcher tells of it.
-fn loop_until_event(place: &Place, watch: &Running) -> Value {
-    loop {
-        if let Ok(line) = watch.stdout.recv_timeout(Duration::from_millis(500)) {
-            return serde_json::from_str(&line).unwrap();
-        }
+/// Presses until this watcher tells of it, and gives its line.
+fn press_until_told(place: &Place, watch: &Running) -> String {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
         turn(place, true);
+        if let Ok(line) = watch.stdout.recv_timeout(Duration::from_millis(500)) {
+            return line;
+        }
     }
+    panic!("the watcher told of nothing");
 }
 
 fn until(watch: &Running, wanted: impl Fn(&Value) -> bool) -> Value {
