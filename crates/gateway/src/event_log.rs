@@ -167,6 +167,13 @@ impl EventLog {
     pub(crate) fn since(&self, position: Position, enough: u64) -> Option<Unread> {
         let skip = position.batch.checked_sub(self.first.batch)?;
         let skip = usize::try_from(skip).ok()?;
+        if skip >= self.batches.len() {
+            // Of most requests; the spare list is for those who need one.
+            return Some(Unread {
+                batches: Vec::new(),
+                end: position,
+            });
+        }
         let mut unread = Unread {
             batches: LIST.take(),
             end: position,
@@ -200,6 +207,9 @@ impl Unread {
 impl Drop for Unread {
     fn drop(&mut self) {
         let mut batches = std::mem::take(&mut self.batches);
+        if batches.capacity() == 0 {
+            return;
+        }
         batches.clear();
         batches.shrink_to(LIST_KEPT);
         // A thread that ends has no use for it.

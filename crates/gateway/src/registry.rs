@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hearthgate_protocol::model::{
@@ -61,6 +62,8 @@ struct Shared {
     state: RwLock<State>,
     /// Tells the fan-out the end of the log.
     end: watch::Sender<Position>,
+    /// The bytes before that end, for sessions, which look at it all the time.
+    end_bytes: AtomicU64,
     fan_out: Arc<FanOut>,
     /// By driver: its name and where its commands go.
     drivers: Vec<(String, mpsc::Sender<Command>)>,
@@ -127,7 +130,8 @@ impl Registry {
             log: EventLog::default(),
             owners,
         };
-        let (end, _) = watch::channel(state.log.end());
+        let begin = state.log.end();
+        let (end, _) = watch::channel(begin);
         let fan_out = Arc::new(FanOut::default());
         let over = CancellationToken::new();
         for task in fan_out.tasks(&end, &over) {
@@ -135,6 +139,7 @@ impl Registry {
         }
         let shared = Shared {
             state: RwLock::new(state),
+            end_bytes: AtomicU64::new(begin.bytes),
             end,
             fan_out,
             drivers: senders,
@@ -171,9 +176,10 @@ impl Registry {
         self.shared.state.read().log.end()
     }
 
-    /// Returns the end of the event log as it was last told to everybody; the log may be ahead of it.
-    pub(crate) fn end(&self) -> Position {
-        *self.shared.end.borrow()
+    /// Returns the bytes before the end of the event log as it was last told to everybody; the log may be
+    /// ahead of it.
+    pub(crate) fn end(&self) -> u64 {
+        self.shared.end_bytes.load(Ordering::Acquire)
     }
 
     /// Lets a session have what happens from now on.
@@ -225,6 +231,8 @@ impl Registry {
             for ack in acks {
                 ack.succeed();
             }
+            // Before the fan-out hears of it: it looks here.
+            self.shared.end_bytes.store(end.bytes, Ordering::Release);
             self.shared
                 .end
                 .send_if_modified(|known| std::mem::replace(known, end) != end);

@@ -14,7 +14,6 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -23,7 +22,6 @@ use hearthgate_protocol::error::{Ended, HandshakeFailure};
 use hearthgate_protocol::token::Claim;
 use hearthgate_protocol::websocket::close;
 use hearthgate_protocol::wire::{ErrorBody, Request, write_error, write_success};
-use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFuture;
@@ -86,11 +84,8 @@ where
         task: None,
         armed: now(),
     };
-    let deadline = session.deadline();
-    let shared = Arc::new(Shared {
-        session: Mutex::new(Some(session)),
-        missed: AtomicBool::new(false),
-    });
+    let deadline = session.deadline(session.armed);
+    let shared = Shared::new(session);
     async move {
         run(&shared, stop, deadline).await;
         if let Some(farewell) = shared.farewell() {
@@ -130,10 +125,11 @@ struct Session<S> {
     armed: Instant,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Session<S> {
     /// Does all there is to do; ready after the end.
     fn poll(
         &mut self,
+        shared: &Arc<Shared<S>>,
         mut stopped: Pin<&mut WaitForCancellationFuture<'_>>,
         mut timer: Pin<&mut Sleep>,
         cx: &mut Context<'_>,
@@ -144,35 +140,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             .is_some_and(|task| task.will_wake(cx.waker()))
         {
             self.task = Some(cx.waker().clone());
+            shared.ring();
         }
         // Who wakes a task does not say why; after that, what came from the socket says whether there is
         // anything new.
         let mut news = true;
+        let mut now = now();
+        let mut is_first = true;
         loop {
             let reading = !self.congested;
-            let came = self.socket.poll(&mut self.connection, reading, cx);
+            let came = self.socket.poll(&mut self.connection, reading, now, cx);
             if came.is_pending() && !news {
                 self.armed = timer.deadline().into_std();
                 return Poll::Pending;
             }
-            news = self.work(cx);
+            if !std::mem::take(&mut is_first) {
+                now = self::now();
+            }
+            news = self.work(now, cx);
             if self.connection.is_ended() {
                 return Poll::Ready(());
             }
             // Rearmed only where a deadline comes nearer: one that moves away is found out when it fires.
-            let deadline = self.deadline();
-            if deadline < timer.deadline() {
+            let deadline = self.deadline(now);
+            let nearer = deadline < timer.deadline();
+            if nearer {
                 timer.as_mut().reset(deadline);
             }
             // A peer that never stops sending keeps neither answers nor deadlines waiting.
-            if stopped.as_mut().poll(cx).is_ready() {
-                self.connection.close(close::GOING_AWAY, "shutting down");
-                news = true;
-            } else if timer.as_mut().poll(cx).is_ready() {
-                self.time_is_up();
-                timer.as_mut().reset(self.deadline());
-                news = true;
-            } else if self.is_evicted(cx) {
+            if shared.rang() || nearer {
+                // Before they are asked: who rings takes it.
+                shared.set_task(cx.waker());
+                news |= self.look_around(shared, stopped.as_mut(), timer.as_mut());
+            }
+            if self.is_evicted(cx) {
                 debug!(peer = %self.peer, "too many handshakes are under way");
                 self.patience = Duration::ZERO;
                 match self.rejecting {
@@ -186,6 +187,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
     }
 
+    /// Asks the stop and the clock, which ring when their time comes; tells whether there is anything to do.
+    fn look_around(
+        &mut self,
+        shared: &Arc<Shared<S>>,
+        stopped: Pin<&mut WaitForCancellationFuture<'_>>,
+        mut timer: Pin<&mut Sleep>,
+    ) -> bool {
+        let alarm = Waker::from(Arc::clone(shared));
+        let cx = &mut Context::from_waker(&alarm);
+        let mut news = false;
+        if stopped.poll(cx).is_ready() {
+            self.connection.close(close::GOING_AWAY, "shutting down");
+            news = true;
+        }
+        if timer.as_mut().poll(cx).is_ready() {
+            self.time_is_up();
+            timer.reset(self.deadline(now()));
+            // It rings again only for who has asked it.
+            shared.ring();
+            news = true;
+        }
+        news
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Takes events up in passing, for the fan-out: what cannot be done so is left to the session's task.
     fn deliver(&mut self) {
         let Some(task) = self.task.clone() else {
@@ -197,8 +224,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         if self.unread() == 0 {
             return;
         }
-        let more = self.work(&mut Context::from_waker(&task));
-        let sooner = self.deadline().into_std() < self.armed;
+        let now = now();
+        let more = self.work(now, &mut Context::from_waker(&task));
+        let sooner = self.deadline(now).into_std() < self.armed;
         if more || sooner || self.connection.is_ended() {
             task.wake();
         }
@@ -220,8 +248,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// Handles what has come, takes events up, and writes all of it with as few calls as it takes.
     /// Tells whether there is more to do at once.
-    fn work(&mut self, cx: &mut Context<'_>) -> bool {
-        let now = now();
+    fn work(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
         let lent = lend_output(&mut self.connection);
         while !self.is_congested(now) {
             let Some(event) = self.connection.poll_event(now) else {
@@ -393,10 +420,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Returns how many bytes of events are neither sent nor in the backlog.
     fn unread(&self) -> u64 {
         // The log may be ahead of what it was told to be.
-        self.registry
-            .end()
-            .bytes
-            .saturating_sub(self.position.bytes)
+        self.registry.end().saturating_sub(self.position.bytes)
     }
 
     fn send_each(&mut self, unread: &Unread) {
@@ -411,6 +435,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let Some(unread) = events else {
             return self.fell_behind(now);
         };
+        if unread.end == self.position && self.backlog.is_none() {
+            return;
+        }
         let bytes = unread.end.bytes - self.position.bytes;
         if self.backlog.is_some() || self.pace.is_slow(now, bytes, self.socket.blocked) {
             self.absorb(&unread);
@@ -463,16 +490,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         self.rate.as_ref().and_then(|rate| rate.due(now))
     }
 
-    fn deadline(&self) -> tokio::time::Instant {
+    fn deadline(&self, now: Instant) -> tokio::time::Instant {
         let due = [
             self.connection.poll_timeout(),
             self.rejecting,
             self.pace.due(),
-            self.rate.as_ref().and_then(|rate| rate.due(now())),
+            self.next_request_due(now),
         ];
         // Something is always due except after the end, where the loop has been left.
         let earliest = due.into_iter().flatten().min();
-        earliest.unwrap_or_else(|| now() + FAREWELL).into()
+        earliest.unwrap_or(now + FAREWELL).into()
     }
 
     /// Flushes the close frame and lets the peer end first, so that it is not lost in a reset.
@@ -482,7 +509,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             poll_fn(|cx| socket.write(connection, cx)).await;
             if socket.stream.shutdown().await.is_ok() {
                 while socket.readable {
-                    poll_fn(|cx| socket.read(connection, cx)).await;
+                    poll_fn(|cx| socket.read(connection, now(), cx)).await;
                 }
             }
         };

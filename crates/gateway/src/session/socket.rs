@@ -46,6 +46,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         &mut self,
         connection: &mut GatewayConnection,
         reading: bool,
+        now: Instant,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         let unwritten = self.blocked || !connection.output().is_empty();
@@ -55,19 +56,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         if !reading || !self.readable {
             return Poll::Pending;
         }
-        self.read(connection, cx)
+        self.read(connection, now, cx)
     }
 
     pub(super) fn read(
         &mut self,
         connection: &mut GatewayConnection,
+        now: Instant,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         INPUT.with_borrow_mut(|input| {
             let mut buffer = ReadBuf::new(input);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
                 Ok(()) if !buffer.filled().is_empty() => {
-                    connection.handle_input(now(), buffer.filled());
+                    connection.handle_input(now, buffer.filled());
                 }
                 Ok(()) | Err(_) => {
                     self.readable = false;
