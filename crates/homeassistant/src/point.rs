@@ -378,6 +378,9 @@ impl Point {
                 let Some(number) = raw_number(value) else {
                     return false;
                 };
+                if matches!(self.seen, Some((low, high)) if (low..=high).contains(&number)) {
+                    return false;
+                }
                 let before = self.limits();
                 self.seen = Some(match self.seen {
                     None => (number, number),

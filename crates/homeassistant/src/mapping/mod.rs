@@ -9,7 +9,7 @@ pub(crate) mod topic;
 
 use std::collections::BTreeSet;
 
-use hearthgate_protocol::model::{Device, Reading};
+use hearthgate_protocol::model::{Device, Reading, Value as WireValue};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -172,15 +172,29 @@ impl Mapping {
     /// must be sent again, before the state. Send the state once more a moment later: Home
     /// Assistant takes a changed entity up in its own time, and until then shows it as unknown.
     pub fn observe(&mut self, readings: &[Reading]) -> bool {
+        let readings = readings.iter();
+        self.observe_each(readings.map(|reading| (reading.code.as_str(), &reading.value)))
+    }
+
+    /// Learns from all values of a device, as [`observe`](Self::observe) does from readings.
+    pub fn observe_device(&mut self, device: &Device) -> bool {
+        let points = device.points().iter();
+        self.observe_each(points.map(|point| (point.code.as_str(), &point.value)))
+    }
+
+    fn observe_each<'a>(
+        &mut self,
+        readings: impl Iterator<Item = (&'a str, &'a WireValue)>,
+    ) -> bool {
         let mut news = false;
-        for reading in readings {
-            let (code, overrides) = (reading.code.as_str(), &self.overrides);
+        for (code, value) in readings {
+            let overrides = &self.overrides;
             let settings =
                 |code: &str| overrides.settings(&self.category, &self.gateway, &self.device, code);
             let said = |points: &Points| points.get(code).and_then(|point| point.said.clone());
             let scale = self.catalog.is_scale(code);
             let before = scale.then(|| said(&self.points));
-            news |= self.points.take(code, &reading.value, settings);
+            news |= self.points.take(code, value, settings);
             news |= before.is_some_and(|before| before != said(&self.points));
         }
         if !news {

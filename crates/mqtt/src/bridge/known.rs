@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hearthgate_homeassistant::Mapping;
 use hearthgate_hub::{DeviceRef, GatewayId, GatewayInfo, HubItem, Link};
-use hearthgate_protocol::model::{Applied, Device, DeviceId, Reading, Schema};
+use hearthgate_protocol::model::{Applied, Device, DeviceId, Schema};
 use hearthgate_protocol::wire::EventKind;
 use indexmap::IndexMap;
 
@@ -207,7 +207,7 @@ impl Bridge {
         let schema = device.schema();
         let is_new = match known.devices.get_mut(device.id()) {
             Some(known) if Arc::ptr_eq(&known.schema, schema) || known.schema == *schema => {
-                if known.mapping.observe(&readings(device)) {
+                if known.mapping.observe_device(device) {
                     self.outbox.push(Item::Discovery(id.clone()));
                 }
                 false
@@ -350,15 +350,4 @@ impl Bridge {
         self.outbox.push(Item::HubInfo);
         self.say_list();
     }
-}
-
-/// Returns the values of a device as readings.
-pub(super) fn readings(device: &Device) -> Vec<Reading> {
-    let points = device.points().iter();
-    points
-        .map(|point| Reading {
-            code: point.code.clone(),
-            value: point.value.clone(),
-        })
-        .collect()
 }

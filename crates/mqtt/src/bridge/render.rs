@@ -7,7 +7,7 @@ use hearthgate_hub::{DeviceRef, GatewayId, Link};
 use hearthgate_protocol::model::Device;
 use serde_json::{Value, json};
 
-use super::known::{Components, readings};
+use super::known::Components;
 use super::{Bridge, Later};
 use crate::broker::Publish;
 use crate::outbox::Item;
@@ -118,7 +118,7 @@ impl Bridge {
     fn state(&mut self, device: &DeviceRef) -> Option<(String, Vec<u8>)> {
         let now = self.hub.device(device)?;
         let known = self.known.device_mut(device)?;
-        if known.mapping.observe(&readings(&now)) {
+        if known.mapping.observe_device(&now) {
             self.outbox.push(Item::Discovery(device.clone()));
             self.outbox.push(Item::State(device.clone()));
             return None;
@@ -340,5 +340,6 @@ fn online(online: bool) -> Vec<u8> {
 }
 
 fn text(value: &Value) -> Vec<u8> {
-    value.to_string().into_bytes()
+    // A `Value` has string keys alone: nothing of it can fail.
+    serde_json::to_vec(value).unwrap_or_default()
 }
