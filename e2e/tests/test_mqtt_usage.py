@@ -35,6 +35,7 @@ async def test_an_address_that_is_none(run, know, start_gateway, url):
     ("arguments", "words"),
     [
         (("--mqtt-version", "4"), ("5", "3.1.1")),
+        (("--mqtt-qos", "2"), ("0", "1")),
         (("--topic-root", "a/#"), ("topic root",)),
         (("--topic-root", "homeassistant"), ("topic root", "differ")),
         (("--discovery-prefix", "/x"), ("discovery prefix",)),

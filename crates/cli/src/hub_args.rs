@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use hearthgate_hub::key_file_name;
-use hearthgate_mqtt::MqttVersion;
+use hearthgate_mqtt::{MqttVersion, Qos};
 
 use hearthgate_protocol::variants::{KeyForm, Wire};
 
@@ -105,6 +105,10 @@ pub(crate) struct MqttArgs {
     /// Which MQTT is spoken [default: 5].
     #[arg(id = "mqtt_version", long = "mqtt-version", value_name = "VERSION", value_parser = choice::<MqttVersion>(MqttVersion::ALL, MqttVersion::name))]
     pub(crate) version: Option<MqttVersion>,
+    /// How surely messages reach the broker: 0 unacknowledged, 1 acknowledged, and kept by the broker for
+    /// subscribers that are away [default: 1].
+    #[arg(id = "mqtt_qos", long = "mqtt-qos", value_name = "QOS", value_parser = choice::<Qos>(Qos::ALL, Qos::name))]
+    pub(crate) qos: Option<Qos>,
     /// Whom to trust with mqtts://, instead of the system's authorities: a PEM file.
     #[arg(long = "mqtt-ca-file", value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,

@@ -45,6 +45,7 @@ struct Mqtt {
     discovery_prefix: Option<String>,
     client_id: Option<String>,
     version: Option<String>,
+    qos: Option<u8>,
     ca_file: Option<PathBuf>,
     cert_file: Option<PathBuf>,
     cert_key_file: Option<PathBuf>,
@@ -101,6 +102,15 @@ fn merge(args: HubArgs, text: &str, folder: &Path) -> Result<HubArgs, String> {
                 .map_err(|error| format!("version = \"{text}\": {error}"))
         })
         .transpose()?;
+    let qos = in_file
+        .qos
+        .map(|number| {
+            number
+                .to_string()
+                .parse()
+                .map_err(|error| format!("qos = {number}: {error}"))
+        })
+        .transpose()?;
     Ok(HubArgs {
         config: args.config,
         check_config: args.check_config,
@@ -127,6 +137,7 @@ fn merge(args: HubArgs, text: &str, folder: &Path) -> Result<HubArgs, String> {
             discovery_prefix: given.discovery_prefix.or(in_file.discovery_prefix),
             client_id: given.client_id.or(in_file.client_id),
             version: given.version.or(version),
+            qos: given.qos.or(qos),
             ca_file: given.ca_file.or(in_file.ca_file.map(beside)),
             cert_file: given.cert_file.or(in_file.cert_file.map(beside)),
             cert_key_file: given.cert_key_file.or(in_file.cert_key_file.map(beside)),
@@ -181,7 +192,7 @@ mod tests {
                 .all(|file| file.as_ref().unwrap().starts_with("/etc/home"))
         );
         assert!(mqtt.url.is_some() && mqtt.topic_root.is_some() && mqtt.discovery_prefix.is_some());
-        assert!(mqtt.client_id.is_some() && mqtt.version.is_some());
+        assert!(mqtt.client_id.is_some() && mqtt.version.is_some() && mqtt.qos.is_some());
         assert!(args.state.is_some() && args.overrides.is_some() && !args.listen.is_empty());
         assert!(seen.contains("no_discovery = "));
         let history = args.history.options(None).unwrap();
@@ -217,6 +228,11 @@ mod tests {
             merged("[mqtt]\nversion = \"4\"\n")
                 .unwrap_err()
                 .contains("3.1.1")
+        );
+        let problem = merged("[mqtt]\nqos = 2\n").unwrap_err();
+        assert!(
+            problem.contains("qos = 2: expected one of 0, 1"),
+            "{problem}"
         );
         let problem = merged("[[gateway]]\ngateway = \"ws://a b\"\n").unwrap_err();
         assert!(problem.contains("ws://a b"), "{problem}");

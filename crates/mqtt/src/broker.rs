@@ -14,7 +14,7 @@ use rumqttc::{TlsConfiguration, Transport};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::options::{MqttOptions, MqttVersion};
+use crate::options::{MqttOptions, MqttVersion, Qos};
 use crate::tls::{self, TlsError};
 
 /// Orders that wait. When it is full the bridge keeps what it has to say for itself, the newest alone.
@@ -37,7 +37,7 @@ const PACKET_MAX: u32 = 16 * 1024 * 1024;
 /// What the bridge wants of the broker.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Publish this, at least once.
+    /// Publish this, as surely as the options say.
     Publish(Publish),
     /// Listen to these.
     Subscribe(Vec<String>),
@@ -142,6 +142,7 @@ impl Broker {
     pub(crate) fn connect(&self) -> Connection {
         let (orders, order_receiver) = mpsc::channel(ORDERS);
         let (news_sender, news) = mpsc::channel(NEWS);
+        let qos = self.options.qos;
         let (client, events) = match self.options.version {
             MqttVersion::V5 => self.version_5(),
             MqttVersion::V311 => self.version_3(),
@@ -150,7 +151,7 @@ impl Broker {
             broker: self.options.broker.to_string(),
             client_id: self.client_id.clone(),
         };
-        let task = tokio::spawn(run(client, events, errors, order_receiver, news_sender));
+        let task = tokio::spawn(run(client, qos, events, errors, order_receiver, news_sender));
         Connection { orders, news, task }
     }
 
@@ -176,7 +177,7 @@ impl Broker {
         options.set_last_will(five::v5::LastWill::new(
             &self.will_topic,
             "offline",
-            five::QoS::AtLeastOnce,
+            five_qos(self.options.qos),
             true,
             None,
         ));
@@ -203,7 +204,7 @@ impl Broker {
         options.set_last_will(rumqttc::LastWill::new(
             &self.will_topic,
             "offline",
-            rumqttc::QoS::AtLeastOnce,
+            three_qos(self.options.qos),
             true,
         ));
         if let Some(user) = &broker.user {
@@ -277,6 +278,7 @@ struct Errors {
 
 async fn run(
     client: Client,
+    qos: Qos,
     mut events: Events,
     errors: Errors,
     mut orders: mpsc::Receiver<Order>,
@@ -297,7 +299,7 @@ async fn run(
                     continue;
                 }
             }
-            if !client.carry_out(order).await {
+            if !client.carry_out(order, qos).await {
                 break;
             }
         }
@@ -327,12 +329,26 @@ async fn run(
     }
 }
 
+fn five_qos(qos: Qos) -> five::QoS {
+    match qos {
+        Qos::AtMostOnce => five::QoS::AtMostOnce,
+        Qos::AtLeastOnce => five::QoS::AtLeastOnce,
+    }
+}
+
+fn three_qos(qos: Qos) -> rumqttc::QoS {
+    match qos {
+        Qos::AtMostOnce => rumqttc::QoS::AtMostOnce,
+        Qos::AtLeastOnce => rumqttc::QoS::AtLeastOnce,
+    }
+}
+
 impl Client {
     /// Hands an order over; tells whether there is anybody to take it.
-    async fn carry_out(&self, order: Order) -> bool {
+    async fn carry_out(&self, order: Order, qos: Qos) -> bool {
         match (self, order) {
             (Self::Five(client), Order::Publish(publish)) => {
-                let qos = five::QoS::AtLeastOnce;
+                let qos = five_qos(qos);
                 let properties = five::v5::PublishProperties {
                     correlation_data: publish.correlation,
                     ..five::v5::PublishProperties::default()
@@ -357,7 +373,7 @@ impl Client {
                     ..
                 }),
             ) => {
-                let qos = rumqttc::QoS::AtLeastOnce;
+                let qos = three_qos(qos);
                 client.publish(topic, qos, retain, payload).await.is_ok()
             }
             (Self::Five(client), Order::Subscribe(filters)) => {

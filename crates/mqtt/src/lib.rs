@@ -53,7 +53,7 @@ mod tls;
 pub use bridge::{MqttError, Outlet};
 pub use memory::MemoryError;
 pub use options::{
-    BrokerAddress, DISCOVERY_PREFIX, MqttOptions, MqttVersion, PORT, PORT_TLS, Secret, TOPIC_ROOT,
+    BrokerAddress, DISCOVERY_PREFIX, MqttOptions, MqttVersion, PORT, PORT_TLS, Qos, Secret, TOPIC_ROOT,
     TlsFiles, UnknownVersion,
 };
 pub use tls::TlsError;

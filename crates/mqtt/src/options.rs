@@ -163,6 +163,50 @@ impl FromStr for MqttVersion {
     }
 }
 
+/// How surely messages reach the broker, and through it whoever asks for as much.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Qos {
+    /// Without an acknowledgement: less work for both sides. A subscriber that is away finds the newest
+    /// states when it returns and nothing of what was in between, whatever it asked for.
+    AtMostOnce,
+    /// Acknowledged. A broker keeps what happens for subscribers that are away and want that.
+    #[default]
+    AtLeastOnce,
+}
+
+impl Qos {
+    /// Both.
+    pub const ALL: &'static [Self] = &[Self::AtMostOnce, Self::AtLeastOnce];
+
+    /// Returns the name as options have it, which is MQTT's number.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AtMostOnce => "0",
+            Self::AtLeastOnce => "1",
+        }
+    }
+}
+
+impl fmt::Display for Qos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// It is neither 0 nor 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected one of 0, 1")]
+pub struct UnknownQos;
+
+impl FromStr for Qos {
+    type Err = UnknownQos;
+
+    fn from_str(text: &str) -> Result<Self, UnknownQos> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|qos| qos.name() == text).ok_or(UnknownQos)
+    }
+}
+
 /// Certificates for `mqtts://`, all in PEM files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -183,6 +227,8 @@ pub struct MqttOptions {
     pub tls: TlsFiles,
     /// Which MQTT is spoken.
     pub version: MqttVersion,
+    /// How surely messages reach the broker.
+    pub qos: Qos,
     /// The client id; made once and kept where there is none.
     pub client_id: Option<String>,
     /// With what all topics but those of discovery begin.
@@ -205,6 +251,7 @@ impl MqttOptions {
             broker,
             tls: TlsFiles::default(),
             version: MqttVersion::default(),
+            qos: Qos::default(),
             client_id: None,
             topic_root: TOPIC_ROOT.to_owned(),
             discovery_prefix: DISCOVERY_PREFIX.to_owned(),

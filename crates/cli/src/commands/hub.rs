@@ -229,6 +229,7 @@ fn mqtt(args: &MqttArgs, state: Option<PathBuf>) -> Result<Option<MqttOptions>, 
     Ok(Some(MqttOptions {
         tls,
         version: args.version.unwrap_or_default(),
+        qos: args.qos.unwrap_or_default(),
         client_id: args.client_id.clone(),
         topic_root: given(&args.topic_root, TOPIC_ROOT),
         discovery_prefix: given(&args.discovery_prefix, DISCOVERY_PREFIX),
