@@ -5,7 +5,6 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use hearthgate_protocol::connection::GatewayConfig;
 use hearthgate_protocol::crypto::Credential;
 use tokio::net::{TcpListener, TcpSocket};
@@ -187,17 +186,23 @@ impl Gateway {
         let config = Arc::new(connection);
         let tls = self.options.tls.map(|tls| tls.acceptor().clone());
         let listeners = [Some(self.listener), self.token_listener.map(|(it, _)| it)];
-        let serving = listeners.into_iter().flatten().map(|listener| {
-            let (config, admission) = (Arc::clone(&config), Arc::clone(&admission));
-            listener::run(
+        // Tasks of their own: whoever blocks a thread on this future is no worker of the runtime, and would
+        // hand each connection over to one.
+        let mut serving = JoinSet::new();
+        for listener in listeners.into_iter().flatten() {
+            serving.spawn(listener::run(
                 listener,
-                config,
+                Arc::clone(&config),
                 self.registry.clone(),
-                admission,
+                Arc::clone(&admission),
                 tls.clone(),
-            )
-        });
-        join_all(serving).await;
+            ));
+        }
+        while let Some(ended) = serving.join_next().await {
+            if let Err(fault) = ended {
+                error!("a listener ended by a bug: {fault}");
+            }
+        }
         self.stop_drivers.cancel();
         let ended = tokio::time::timeout(DRIVERS_END, async {
             while let Some(ended) = drivers.join_next().await {
