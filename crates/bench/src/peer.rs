@@ -69,18 +69,14 @@ impl Peer {
         } else {
             Stream::Plain(stream)
         };
-        let mut entropy = ClientEntropy {
-            nonce: [0; 16],
-            websocket_key: [0; 16],
-            mask_seed: [0; 16],
+        let mut random = [[0; 16]; 3];
+        getrandom::fill(random.as_flattened_mut()).map_err(BenchError::Random)?;
+        let [nonce, websocket_key, mask_seed] = random;
+        let entropy = ClientEntropy {
+            nonce,
+            websocket_key,
+            mask_seed,
         };
-        for bytes in [
-            &mut entropy.nonce,
-            &mut entropy.websocket_key,
-            &mut entropy.mask_seed,
-        ] {
-            getrandom::fill(bytes).map_err(BenchError::Random)?;
-        }
         let mut peer = Self {
             stream,
             connection: ClientConnection::new(target.config(), entropy, Instant::now()),

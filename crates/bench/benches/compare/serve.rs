@@ -36,12 +36,17 @@ pub(crate) fn run(args: &[String]) -> Outcome<()> {
             .unwrap_or(1)
     };
     match args.first().map(String::as_str) {
-        Some("gateway") => runtime()?.block_on(gateway(number(1))),
+        Some("gateway") => on_workers(gateway(number(1))),
         Some("raw-fan-out") => raw::serve_fan_out(),
-        Some("echo") => runtime()?.block_on(echo(number(1), number(2))),
-        Some("accept") => runtime()?.block_on(accept()),
+        Some("echo") => on_workers(echo(number(1), number(2))),
+        Some("accept") => on_workers(accept()),
         other => Err(format!("no server {other:?}").into()),
     }
+}
+
+/// Runs a server as a task: the thread that waits for it is none of the runtime's workers.
+fn on_workers(server: impl Future<Output = Outcome<()>> + Send + 'static) -> Outcome<()> {
+    runtime()?.block_on(async { tokio::spawn(server).await? })
 }
 
 pub(crate) fn runtime() -> Outcome<tokio::runtime::Runtime> {
