@@ -62,8 +62,10 @@ where
         if let Some(ended) = link.work(now()) {
             break ended;
         }
+        // Rearmed only where the deadline comes nearer, not for every byte that moves it away: that is found
+        // out when it fires.
         let due = link.deadline().into();
-        if timer.deadline() != due {
+        if due < timer.deadline() || timer.is_elapsed() {
             timer.as_mut().reset(due);
         }
         let takes_commands = link.takes_commands();

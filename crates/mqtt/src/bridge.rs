@@ -12,11 +12,13 @@ mod news;
 mod render;
 mod requests;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_util::FutureExt;
 use hearthgate_homeassistant::{Catalog, Overrides};
-use hearthgate_hub::{Hub, HubFeed};
+use hearthgate_hub::{Hub, HubFeed, HubItem};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -45,6 +47,8 @@ const LOOK: Duration = Duration::from_secs(10);
 const RIVAL: Duration = Duration::from_millis(1200);
 /// How often a hub may lose its place to another one with the same client id before it gives way.
 const PUSHED_OUT: u32 = 3;
+/// Items of the feed that are taken over before something else gets its turn.
+const ITEMS: usize = 64;
 /// The most things that are done later; one more is done at once.
 const LATER_MAX: usize = 4096;
 
@@ -258,20 +262,27 @@ impl Bridge {
 
     async fn run(mut self, stop: CancellationToken) -> Result<(), MqttError> {
         let mut feed: HubFeed = self.hub.subscribe();
+        let mut stopped = pin!(stop.cancelled());
+        let mut timer = pin!(sleep_until(Instant::now()));
         let outcome = loop {
             if let Err(error) = self.do_what_is_due(Instant::now()) {
                 break Err(error);
             }
+            self.send_what_fits();
+            // Rearmed only where a deadline comes nearer: one that moves away is found out when it fires.
             let wake = self.next_deadline();
-            let sends = matches!(self.stage, Stage::Ready) && !self.outbox.is_empty();
+            if wake < timer.deadline() || timer.is_elapsed() {
+                timer.as_mut().reset(wake);
+            }
+            let sends = self.is_ready() && !self.outbox.is_empty();
             let (orders, news) = match &mut self.link {
-                Some(link) => (Some(link.orders.clone()), Some(&mut link.news)),
+                Some(link) => (sends.then_some(&link.orders), Some(&mut link.news)),
                 None => (None, None),
             };
             tokio::select! {
-                () = stop.cancelled() => break Ok(()),
+                () = &mut stopped => break Ok(()),
                 item = feed.next() => match item {
-                    Some(item) => self.handle_item(item),
+                    Some(item) => self.handle_items(item, &mut feed),
                     None => break Ok(()),
                 },
                 news = next_news(news) => {
@@ -280,11 +291,8 @@ impl Bridge {
                         break Err(error);
                     }
                 }
-                permit = reserve(orders), if sends => {
-                    if let Some(publish) = self.next_publish() {
-                        permit.send(Order::Publish(publish));
-                    }
-                }
+                // What it makes room for is sent above.
+                () = room(orders) => {}
                 Some(written) = self.writes.join_next(), if !self.writes.is_empty() => {
                     // A write that panicked is a bug, and its device is not to suffer from it.
                     if let Ok(written) = written {
@@ -296,13 +304,38 @@ impl Bridge {
                         self.sweep();
                     }
                 }
-                () = sleep_until(wake) => {}
+                () = &mut timer => {}
             }
         };
         // A rival keeps its topics as they are.
         let rival = matches!(outcome, Err(MqttError::Rival { .. }));
         self.say_goodbye(rival).await;
         outcome
+    }
+
+    /// Takes an item of the feed over, and those that have come with it.
+    fn handle_items(&mut self, first: HubItem, feed: &mut HubFeed) {
+        self.handle_item(first);
+        for _ in 1..ITEMS {
+            // The end is met again by whoever waits for it.
+            let Some(Some(item)) = feed.next().now_or_never() else {
+                return;
+            };
+            self.handle_item(item);
+        }
+    }
+
+    /// Hands over what is to be said, as far as there is room.
+    fn send_what_fits(&mut self) {
+        while self.is_ready() {
+            let room = self.link.as_ref().map_or(0, |link| link.orders.capacity());
+            if room == 0 || self.outbox.is_empty() {
+                return;
+            }
+            if let Some(publish) = self.next_publish() {
+                self.order(Order::Publish(publish));
+            }
+        }
     }
 
     /// Does what is due.
@@ -495,12 +528,13 @@ async fn next_news(news: Option<&mut mpsc::Receiver<News>>) -> Option<News> {
     }
 }
 
-/// Waits for a place among the orders; for ever where there is no connection.
-async fn reserve(orders: Option<mpsc::Sender<Order>>) -> mpsc::OwnedPermit<Order> {
+/// Waits for room among the orders; for ever where nothing is to be sent.
+async fn room(orders: Option<&mpsc::Sender<Order>>) {
     if let Some(orders) = orders
-        && let Ok(permit) = orders.reserve_owned().await
+        && orders.reserve().await.is_ok()
     {
-        return permit;
+        // The place is given back: nobody else takes one.
+        return;
     }
     std::future::pending().await
 }
