@@ -1,5 +1,6 @@
 """A real browser, Debian's Chromium, for the tests of the page; screenshots are kept under target/screenshots."""
 
+import fcntl
 import re
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from harness.program import ROOT
 
@@ -21,6 +22,16 @@ SCREENSHOTS = ROOT / "target" / "screenshots"
 TOOLS = ROOT / "target" / "e2e-tools"
 AXE = "4.14.1"
 SERIOUS = {"serious", "critical"}
+expect.set_options(timeout=PATIENCE)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """One installation at a time: the tests run in several processes."""
+    TOOLS.mkdir(parents=True, exist_ok=True)
+    with (TOOLS / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def chromium() -> str:
@@ -30,11 +41,12 @@ def chromium() -> str:
 
 def program_of(name: str, package: str) -> str:
     """A program of a Debian package; installed where it is not there."""
-    if shutil.which(name) is None:
-        subprocess.run(["apt-get", "update", "-qq"], check=True)
-        install = ["apt-get", "-o", "DPkg::Lock::Timeout=600", "install", "-y", "-qq", "--no-install-recommends", package]
-        subprocess.run(install, check=True)
-    found = shutil.which(name)
+    with alone():
+        if shutil.which(name) is None:
+            subprocess.run(["apt-get", "update", "-qq"], check=True)
+            install = ["apt-get", "-o", "DPkg::Lock::Timeout=600", "install", "-y", "-qq", "--no-install-recommends", package]
+            subprocess.run(install, check=True)
+        found = shutil.which(name)
     assert found, f"{package} is installed and there is no {name}"
     return found
 
@@ -42,11 +54,11 @@ def program_of(name: str, package: str) -> str:
 def axe_source() -> str:
     """The accessibility checker, from npm."""
     source = TOOLS / "node_modules" / "axe-core" / "axe.min.js"
-    if not source.is_file():
-        TOOLS.mkdir(parents=True, exist_ok=True)
-        install = ["npm", "install", "--prefix", str(TOOLS), "--no-audit", "--no-fund", "--silent", f"axe-core@{AXE}"]
-        subprocess.run(install, check=True)
-    return source.read_text(encoding="utf-8")
+    with alone():
+        if not source.is_file():
+            install = ["npm", "install", "--prefix", str(TOOLS), "--no-audit", "--no-fund", "--silent", f"axe-core@{AXE}"]
+            subprocess.run(install, check=True)
+        return source.read_text(encoding="utf-8")
 
 
 @contextmanager

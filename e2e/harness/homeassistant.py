@@ -34,6 +34,8 @@ BROKER_IS_AWAY = re.compile(
     r"(Failed to connect|Disconnected from|Error returned from|Error connecting) (to )?MQTT|MQTT server|Error talking to MQTT|"
     r"client is not currently connected|No ACK from MQTT"
 )
+# What it says of itself on a busy machine.
+IS_SLOW = re.compile(r"is taking over \d+ seconds|Waiting (on|for) integrations")
 THEN = "2025-01-01T00:00:00+00:00"
 
 
@@ -134,7 +136,7 @@ class HomeAssistant:
             else:
                 entries[-1] += "\n" + line
         found = [e for e in entries if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", e) and re.search(about, e, re.IGNORECASE)]
-        return [entry for entry in found if not BROKER_IS_AWAY.search(entry)]
+        return [entry for entry in found if not BROKER_IS_AWAY.search(entry) and not IS_SLOW.search(entry)]
 
     # REST
 

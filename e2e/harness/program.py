@@ -4,6 +4,7 @@ Every process is ended by its own process id, and everything it said is kept for
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -64,9 +65,11 @@ class Running:
             stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE, **more,
         )  # fmt: skip
         if stdin is not None:
-            self.process.stdin.write(stdin)
-            if not hold_stdin:
-                self.process.stdin.close()
+            # It may have ended without reading it.
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.write(stdin)
+                if not hold_stdin:
+                    self.process.stdin.close()
         self.output: list[str] = []
         self.log: list[str] = []
         self._readers = [self._read(self.process.stdout, self.output), self._read(self.process.stderr, self.log)]

@@ -15,7 +15,7 @@ from . import program
 from .broker import Broker
 from .files import KEY_TEXT, write_key, write_profile, write_profiles
 from .homeassistant import PATIENCE, HomeAssistant, State
-from .program import Running, clean_environment
+from .program import Running, clean_environment, eventually
 from .system import free_port
 
 
@@ -94,11 +94,16 @@ class ReferenceGateway:
         self.do(self.gateway.__aenter__())
 
     def do(self, what: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(what, self._loop).result(20)
+        return asyncio.run_coroutine_threadsafe(what, self._loop).result(2 * PATIENCE)
 
     def report(self, devid: str, **values: Any) -> None:
-        """Sends an event to whoever is there."""
-        self.do(self.gateway.push("state_changed", {"devid": devid, "value": [{"k": k, "v": v} for k, v in values.items()]}))
+        """Sends an event as soon as somebody is there that has read, or reads, what there was before."""
+        self.do(self._report({"devid": devid, "value": [{"k": k, "v": v} for k, v in values.items()]}))
+
+    async def _report(self, change: dict[str, Any]) -> None:
+        heard = lambda: any(s.close_code is None and s.asked("get_status") for s in self.gateway.authenticated)  # noqa: E731
+        await eventually(heard, "a session that has asked for the values", PATIENCE)
+        await self.gateway.push("state_changed", change)
 
     def stop(self) -> None:
         self.do(self.gateway.__aexit__())
@@ -186,14 +191,16 @@ class Stack:
         return self.ids
 
     async def entity(self, device: Profile, code: str, platform: str) -> str:
-        """The entity id of what `code` (and part) of a device is at Home Assistant."""
+        """The entity id of what `code` (and part) of a device is at Home Assistant; waits until it has one."""
         ends = f"_{device['devid']}_{code}"
-        for again in (False, True):
-            ids = await self._registry() if again or not self.ids else self.ids
-            for unique, entity_id in ids.items():
+        end = time.monotonic() + PATIENCE
+        while True:
+            for unique, entity_id in self.ids.items():
                 if unique.startswith("hearthgate_") and unique.endswith(ends) and entity_id.startswith(f"{platform}."):
                     return entity_id
-        raise AssertionError(f"no {platform} {ends}: there are {[i for i in self.ids if device['devid'] in i]}")
+            assert time.monotonic() < end, f"no {platform} {ends}: there are {[i for i in self.ids if device['devid'] in i]}"
+            await asyncio.sleep(0.05)
+            await self._registry()
 
     async def state(self, device: Profile, code: str, platform: str, wanted: Callable[[State], Any] | str, patience: float = PATIENCE) -> State:
         """Waits until an entity has a state, or one that is wanted, and gives it."""

@@ -1,5 +1,6 @@
 """What some tests need of the system: processes in surroundings of their own, and a clear word where that is not to be had."""
 
+import contextlib
 import os
 import random
 import resource
@@ -53,10 +54,17 @@ def as_seen_by(pid: int, path: Path) -> Path:
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port that nothing listens on. For programs that cannot be asked which one they took."""
-    with socket.socket(type=kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nothing listens on. For programs that cannot be asked which one they took.
+
+    Where there are others, it is none of those that the system gives to whoever takes any: one of them could be given away
+    before it is used, or while the program that used it starts again.
+    """
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for _ in range(1000):
+        with socket.socket(type=kind) as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", random.SystemRandom().randrange(10_000, first) if first > 12_000 else 0))
+            return probe.getsockname()[1]
+    raise AssertionError("no port is free")
 
 
 def many_files(count: int) -> None:

@@ -1,6 +1,7 @@
 """How the commands of the program end where something is wrong: the exit code, and a message that helps."""
 
 import asyncio
+import socket
 import ssl
 import subprocess
 
@@ -76,9 +77,10 @@ async def test_a_bad_key_is_never_repeated(run, tmp_path, key):
 
 @each_command
 async def test_nobody_listens(command, arguments):
-    async with port_that_answers(b"") as url:
-        pass  # closed again: the port is free
-    (await command(url, *arguments)).must_exit(3).must_say(url.removeprefix("ws://"))
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # so that nobody else listens there either
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        (await command(f"ws://{address}", *arguments)).must_exit(3).must_say(address)
 
 
 @pytest.mark.parametrize("silent_from", ["auth_required", "auth_ok", "get_devices"])
@@ -87,7 +89,7 @@ async def test_silence_ends_with_the_timeout(command, key, silent_from, argument
     async with Gateway(key, silent_from=silent_from) as gateway:
         outcome = await command(gateway.url, *arguments, "--timeout", "700ms")
         outcome.must_exit(3)
-        assert 0.6 < outcome.seconds < 5, outcome
+        assert 0.6 < outcome.seconds < 15, outcome
 
 
 async def test_an_answer_that_takes_its_time_is_waited_for(command, key):

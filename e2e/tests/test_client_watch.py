@@ -22,7 +22,7 @@ def watch(spawn, key_file):
     async def start(gateway, *arguments):
         process = spawn("watch", *arguments, "--json", "--gateway", gateway.url, "--key-file", key_file, "--timeout", "5s")
         await eventually(lambda: gateway.authenticated, "a session")
-        await eventually(lambda: gateway.asked("get_devices"), "a first reading")
+        await eventually(lambda: gateway.asked("get_status"), "a first reading")
         await settled(gateway)
         return process
 

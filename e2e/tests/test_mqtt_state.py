@@ -117,6 +117,6 @@ async def test_a_word_outside_the_declared_range_extends_the_options(key, know, 
         await all_there(listener, profiles.home())
         await gateway.push("state_changed", {"devid": THERMOSTAT, "value": [{"k": "mode", "v": "holiday"}]})
         await eventually(lambda: listener.json(topic(THERMOSTAT, "state"))["mode"] == "holiday", "the state", 30)
-        config = [t for t in listener.now if t.startswith("homeassistant/device/") and THERMOSTAT in t]
+        config = [t for t in list(listener.now) if t.startswith("homeassistant/device/") and THERMOSTAT in t]
         assert len(config) == 1
         await eventually(lambda: "holiday" in listener.text(config[0]), "the options have the new word")

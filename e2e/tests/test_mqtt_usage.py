@@ -78,7 +78,7 @@ async def test_a_key_file_belongs_to_the_gateway_before_it(broker, listener, sta
     other = start_gateway(write_profiles(tmp_path / "more", profiles.many_sockets(2)), key_text=WRONG_KEY_TEXT)
     keys = write_key(tmp_path / "a.key", KEY_TEXT), write_key(tmp_path / "b.key", WRONG_KEY_TEXT)
     start_hub(broker, "--gateway", first.url, "--key-file", keys[0], "--gateway", other.url, "--key-file", keys[1])
-    up = lambda: [name for name in listener.now if name.count("/") == 2 and name.endswith("/availability") and listener.text(name) == "online"]  # noqa: E731
+    up = lambda: [name for name in list(listener.now) if name.count("/") == 2 and name.endswith("/availability") and listener.text(name) == "online"]  # noqa: E731
     await eventually(lambda: len(up()) == 2, "both gateways", 30)
     outcome = await run("hub", "--no-web", "--mqtt", broker.url, "--key-file", keys[0], "--gateway", first.url)
     outcome.must_exit(2).must_say("--key-file", "before any --gateway")

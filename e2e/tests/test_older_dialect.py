@@ -214,9 +214,12 @@ async def test_our_gateway_refuses_and_throttles_wrong_bearers(our_gateway, own)
     assert time.monotonic() - begin >= 0.5
     # A right key is never refused, and clears it.
     assert (await older.get(gateway.port, PATH, KEY, context)).status == 200
-    begin = time.monotonic()
-    assert (await older.get(gateway.port, PATH, wrong, context)).status == 401
-    assert time.monotonic() - begin < 0.5
+    times = []
+    for _ in range(3):
+        begin = time.monotonic()
+        assert (await older.get(gateway.port, PATH, wrong, context)).status == 401
+        times.append(time.monotonic() - begin)
+    assert min(times) < 0.5, times
     silent_about(gateway.process.log_text, wrong, KEY)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from harness.files import WRONG_KEY_TEXT, write_key, write_profiles
 from harness.program import LISTENS, Outcome, Running, eventually, variant_flags
+from harness.system import free_port
 from reference import client, crypto, profiles
 from reference.crypto import Options
 
@@ -54,12 +55,6 @@ def search(said, secrets):
     found = [f"{name} says {form} of {whose}" for name, content in said.items() for whose, kinds in secrets.items() for form, secret in kinds.items() if secret in content]
     found += [f"{name} says a nonce" for name, content in said.items() if NONCE.search(content)]
     assert not found, "\n".join(found)
-
-
-def free_udp_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_the_search_finds_what_it_looks_for():
@@ -114,8 +109,8 @@ async def test_a_whole_scenario_says_no_key(run, spawn, tmp_path):
 async def scenario(run, spawn, tmp_path, text, options):
     play, key = Scenario(run, spawn, tmp_path, "text" if options.key_form == "hex" else "json"), write_key(tmp_path / "device.key", text)
     wrong = write_key(tmp_path / "wrong.key", WRONG_KEY_TEXT if options.key_form != "hex" else WRONG_KEY_TEXT.encode().hex())
-    devices, state, port = write_profiles(tmp_path / "devices", profiles.home()), tmp_path / "state", free_udp_port()
-    other_port = free_udp_port()
+    devices, state, port = write_profiles(tmp_path / "devices", profiles.home()), tmp_path / "state", free_port(socket.SOCK_DGRAM)
+    other_port = free_port(socket.SOCK_DGRAM)
     flags = variant_flags(options)
     advertise = ("--advertise", f"127.0.0.1:{port}", "--advertise", f"127.0.0.1:{other_port}")
     serving = ("gateway", "--listen", "127.0.0.1:0", "--devices", devices, "--state", state, *advertise)
@@ -140,7 +135,7 @@ async def scenario(run, spawn, tmp_path, text, options):
     # Commands of a third party, by name and by address, with the right key and with a wrong one.
     listen = ("--listen", f"127.0.0.1:{port}")
     right, false = ("--gateway", url, "--key-file", key, *flags), ("--gateway", url, "--key-file", wrong, *flags)
-    await play.run("discover", *listen, "--timeout", "6s", "--json")
+    await play.run("discover", *listen, "--timeout", "15s", "--json")
     watch = play.start("watch", "--json", "--gateway", "home", "--listen", f"127.0.0.1:{other_port}")
     people = play.start("watch", *right)
     for name in ("devices", "schema", "status"):

@@ -67,7 +67,7 @@ async def test_automatic(device, serve_lan, run, version):
         assert (await online(session, plug.id, patience=60))["switch_1"] is False
         assert (await online(session, silent.id, patience=60))["switch_1"] is False
     gateway.process.stop()  # of two that listen on one address only one hears
-    scanned = (await run("lan", "scan", "--listen", f"{host}:6667", "--timeout", "10s", "--json")).must_exit(0).json()
+    scanned = (await run("lan", "scan", "--listen", f"{host}:6667", "--timeout", "20s", "--json", patience=60)).must_exit(0).json()
     assert {"id": plug.id, "address": host, "version": version, "product": "keydeadbeef12345"} in scanned
 
 
@@ -105,8 +105,10 @@ async def test_two_hundred_devices(serve_lan):
             while not all(status["online"] for status in await session.request("get_status", ids)):
                 assert time.monotonic() < end, "not all are online"
                 await asyncio.sleep(0.2)
+            # One that was late may have been dialled again; from now on nobody is.
+            connections = [device.mock.server.connections for device in devices]
             writes = [{"devid": devid, "value": [{"k": "switch_1", "v": True}]} for devid in ids]
             response = await session.ask("set_value", writes)
             assert response["success"] is True, response
             assert all(device.dps["1"] is True for device in devices)
-            assert {device.mock.server.connections for device in devices} == {1}
+            assert [device.mock.server.connections for device in devices] == connections

@@ -42,12 +42,14 @@ def test_the_api_is_what_its_document_says(spawn, tmp_path):
 @pytest.fixture
 def prometheus(tmp_path):
     started: list[Running] = []
+    # Before the test starts what is to be scraped: it may have to be installed.
+    prometheus = program_of("prometheus", "prometheus")
 
     def start(target: str) -> str:
         config = tmp_path / "prometheus.yml"
         scrape = {"job_name": "hearthgate", "static_configs": [{"targets": [target]}]}
         config.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": [scrape]}))
-        argv = [program_of("prometheus", "prometheus"), f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'data'}", "--web.listen-address=127.0.0.1:0"]
+        argv = [prometheus, f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'data'}", "--web.listen-address=127.0.0.1:0"]
         started.append(Running(argv, clean_environment(tmp_path)))
         port = started[-1].wait_for_log(re.compile(r'Listening on.*?127\.0\.0\.1:(\d+)'), patience=60)[1]
         return f"http://127.0.0.1:{port}"
