@@ -378,9 +378,9 @@ fn a_known_gateway_is_meant_by_name_or_uuid_and_the_command_line_wins() {
     assert!(gateway.stop());
 }
 
-/// Returns a free UDP address.
+/// Returns a free UDP port, which stays free: no other test is on this address.
 fn free_udp() -> String {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let socket = UdpSocket::bind("127.0.0.11:0").unwrap();
     socket.local_addr().unwrap().to_string()
 }
 

@@ -70,15 +70,16 @@ pub(crate) fn is_loopback(peer: SocketAddr) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use tokio::net::TcpListener;
+    use tokio::net::TcpSocket;
 
     use super::*;
 
     #[tokio::test]
     async fn a_port_that_nobody_has_is_named_with_its_failure() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        // Whoever has a port and does not listen refuses, and nobody else gets it.
+        let closed = TcpSocket::new_v4().unwrap();
+        closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = closed.local_addr().unwrap().port();
         let deadline = Instant::now() + Duration::from_secs(5);
         let error = connect(("127.0.0.1", port), &Arc::from("ws://here"), deadline)
             .await

@@ -190,8 +190,8 @@ async fn without_grace_a_gateway_that_goes_is_unavailable_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_is_found_and_followed_by_its_advertisements() {
-    // A free port: whoever takes it in between makes the test fail, not pass.
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    // A free port, which stays free: no other test is on this address.
+    let socket = std::net::UdpSocket::bind("127.0.0.13:0").unwrap();
     let target = socket.local_addr().unwrap();
     drop(socket);
     let advertise = |options: &mut hearthgate_gateway::GatewayOptions| {
@@ -226,6 +226,13 @@ async fn a_gateway_is_found_and_followed_by_its_advertisements() {
     let shown = hub.read(&"test-home".into(), snapshot).unwrap();
     assert_eq!(shown, mirror.mirror().read(snapshot));
     home.stop().await;
+}
+
+/// Replaces a file at one moment: who reads it never finds it empty, which would be valid.
+fn replace(path: &Path, text: &str) {
+    let beside = path.with_extension("new");
+    fs::write(&beside, text).unwrap();
+    fs::rename(&beside, path).unwrap();
 }
 
 fn known(path: &Path, name: &str, key: &str, home: &TestHome) {
@@ -265,10 +272,10 @@ async fn the_file_is_followed_and_a_changed_key_takes_effect_without_a_restart()
 
     // While the file is broken all goes on.
     let good = fs::read_to_string(&path).unwrap();
-    fs::write(&path, "[[gateway").unwrap();
+    replace(&path, "[[gateway");
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert!(info(&hub, "uuid-one").unwrap().synced);
-    fs::write(&path, good).unwrap();
+    replace(&path, &good);
     Directory::remove(&path, "one").unwrap();
     eventually("it to be forgotten", || info(&hub, "uuid-one").is_none()).await;
     assert!(info(&hub, "uuid-two").unwrap().synced);

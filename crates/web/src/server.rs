@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Extension;
-use hearthgate_hub::{HistorySource, Hub};
+use hearthgate_hub::{HistorySource, Hub, HubFeed};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -124,11 +124,13 @@ pub struct Web {
     address: SocketAddr,
     tls: Option<Arc<rustls::ServerConfig>>,
     app: Arc<App>,
+    /// Since it was bound, so that nothing is missed that happens before it runs. Bounded by the hub.
+    feed: HubFeed,
     pub(crate) router: Router,
 }
 
 impl Web {
-    /// Listens. Nothing is answered before [`Web::run`].
+    /// Listens, and follows the hub from here on. Nothing is answered before [`Web::run`].
     ///
     /// # Errors
     /// Where the address cannot be had, or a login is asked for and nothing would open the door.
@@ -164,6 +166,7 @@ impl Web {
         }
         let mut epoch = [0; 4];
         getrandom::fill(&mut epoch).map_err(WebError::NoRandomness)?;
+        let feed = hub.subscribe();
         let app = App::new(Parts {
             hub,
             version: options.version,
@@ -184,6 +187,7 @@ impl Web {
             tls: options.tls,
             router: api::router(&app),
             app,
+            feed,
         })
     }
 
@@ -203,8 +207,7 @@ impl Web {
 
     /// Serves until `stop`; answers that are under way have 2 s to end.
     pub async fn run(self, stop: CancellationToken) {
-        let feed = self.app.hub.subscribe();
-        let following = tokio::spawn(watch::follow(Arc::clone(&self.app), feed));
+        let following = tokio::spawn(watch::follow(Arc::clone(&self.app), self.feed));
         let measuring = tokio::spawn(watch::measure(Arc::clone(&self.app)));
         let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let acceptor = self.tls.map(|config| {

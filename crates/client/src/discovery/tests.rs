@@ -124,7 +124,8 @@ async fn what_is_no_advertisement_is_counted_and_stops_nothing() {
 
 #[tokio::test]
 async fn two_programs_can_listen_on_one_port() {
-    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    // Free, and so it stays until it is listened on: no other test is on this address.
+    let free = std::net::UdpSocket::bind("127.0.0.16:0").unwrap();
     let listen = vec![free.local_addr().unwrap()];
     drop(free);
     let options = DiscoveryOptions {

@@ -10,7 +10,8 @@ use hearthgate_diagnose::{KeyText, LAYERS, Options, Outcome, Report, Target, exa
 use hearthgate_protocol::beacon::{Beacon, BeaconFrame};
 use hearthgate_protocol::variants::{Padding, Proof, ProofOver, Variants, Wire};
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::{TcpSocket, UdpSocket};
+use tokio::task::JoinSet;
 
 /// Checks that one layer fails, those before it do not, those after it are skipped, and what is said.
 fn fails(report: &Report, layer: &str, words: &[&str]) {
@@ -31,6 +32,11 @@ fn fails(report: &Report, layer: &str, words: &[&str]) {
     }
 }
 
+/// Waits less for what never comes, and long enough for what comes before.
+fn impatient(options: &mut Options) {
+    options.timeout = Duration::from_secs(2);
+}
+
 async fn check(
     address: SocketAddr,
     adjust: impl FnOnce(&mut Options),
@@ -38,7 +44,6 @@ async fn check(
     words: &[&str],
 ) {
     let mut options = options(address);
-    options.timeout = Duration::from_millis(500);
     adjust(&mut options);
     fails(&examine(&options).await.report, layer, words);
 }
@@ -56,6 +61,8 @@ async fn a_healthy_gateway_passes_every_layer() {
             "advertisement" => Outcome::Skip,
             // The simulated home is as untidy as real ones.
             "schemas" => continue,
+            // A busy machine is slow to answer, which is a warning.
+            "round_trip" if check.outcome == Outcome::Warn => continue,
             _ => Outcome::Pass,
         };
         assert_eq!(check.outcome, expected, "{check:?}");
@@ -87,11 +94,11 @@ async fn no_address_and_no_port() {
         &["no address for hearthgate-test.invalid"],
     );
 
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let closed = listener.local_addr().unwrap();
-    drop(listener);
+    // Whoever has a port and does not listen refuses, and nobody else gets it.
+    let closed = TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     check(
-        closed,
+        closed.local_addr().unwrap(),
         |_| {},
         "port",
         &["refused", "nothing listens", "LAN control"],
@@ -102,7 +109,7 @@ async fn no_address_and_no_port() {
 #[tokio::test]
 async fn what_is_no_websocket() {
     let silent = impostor(silence).await;
-    check(silent, |_| {}, "upgrade", &["answers nothing"]).await;
+    check(silent, impatient, "upgrade", &["answers nothing"]).await;
     for (answer, words) in [
         (&b""[..], &["hung up"][..]),
         (b"SSH-2.0-OpenSSH_9.9\r\n", &["does not speak HTTP"]),
@@ -213,6 +220,7 @@ async fn a_gateway_that_refuses_our_proof() {
 
 #[tokio::test]
 async fn each_fault_of_a_gateway_is_told_from_the_others() {
+    let mut checks = JoinSet::new();
     for (fault, layer, words) in [
         (Fault::Mute, "wire", &["speaks first", "--path"][..]),
         (
@@ -272,7 +280,20 @@ async fn each_fault_of_a_gateway_is_told_from_the_others() {
         ),
         (Fault::Refuses("get_status"), "statuses", &["busy: later"]),
     ] {
-        check(rogue(fault).await, |_| {}, layer, words).await;
+        let adjust = move |options: &mut Options| {
+            if matches!(
+                fault,
+                Fault::Mute | Fault::SilentAtProof | Fault::SilentAt(_)
+            ) {
+                impatient(options);
+            }
+        };
+        let address = rogue(fault).await;
+        checks.spawn(async move { check(address, adjust, layer, words).await });
+    }
+    // All at once, since some of them wait.
+    while let Some(checked) = checks.join_next().await {
+        checked.unwrap();
     }
 }
 
@@ -311,7 +332,9 @@ async fn what_is_only_odd_is_no_failure() {
         ),
     ] {
         let mut options = options(rogue(fault).await);
-        options.timeout = Duration::from_millis(500);
+        if fault == Fault::NoPong {
+            impatient(&mut options);
+        }
         let report = examine(&options).await.report;
         assert!(!report.failed(), "{report:#?}");
         let check = report.check(name).unwrap();
@@ -325,14 +348,15 @@ async fn what_is_only_odd_is_no_failure() {
 #[tokio::test]
 async fn a_layer_that_is_silent_ends_in_its_time() {
     let started = Instant::now();
-    check(impostor(silence).await, |_| {}, "upgrade", &[]).await;
+    let briefly = |options: &mut Options| options.timeout = Duration::from_millis(500);
+    check(impostor(silence).await, briefly, "upgrade", &[]).await;
     assert!(started.elapsed() < Duration::from_secs(5));
 }
 
 #[tokio::test]
 async fn an_advertisement_leads_to_the_gateway() {
     let address = gateway(Setting::default()).await;
-    let listen = free_udp_port().await;
+    let listen = free_udp_port(14).await;
     let mut options = options(address);
     options.target = by_uuid("the-gateway", listen);
     let sender = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -358,7 +382,7 @@ async fn an_advertisement_leads_to_the_gateway() {
 
 #[tokio::test(start_paused = true)]
 async fn a_gateway_that_nobody_hears_is_the_first_layer() {
-    let listen = free_udp_port().await;
+    let listen = free_udp_port(15).await;
     let mut options = options(listen);
     options.target = by_uuid("nobody", listen);
     let words = ["no advertisement of nobody", "--gateway ws://"];
@@ -377,7 +401,9 @@ fn by_uuid(uuid: &str, listen: SocketAddr) -> Target {
     }
 }
 
-async fn free_udp_port() -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+/// Returns a free port on 127.0.0.`own`, which stays free where no other test is on that address.
+async fn free_udp_port(own: u8) -> SocketAddr {
+    let address = SocketAddr::from(([127, 0, 0, own], 0));
+    let socket = UdpSocket::bind(address).await.unwrap();
     socket.local_addr().unwrap()
 }

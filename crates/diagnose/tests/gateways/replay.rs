@@ -35,7 +35,7 @@ async fn recorded(folder: &Path) {
     let stop = async {
         let read = || {
             let text = fs::read_to_string(&transcript).unwrap_or_default();
-            text.matches("\"result\"").count() >= 3
+            text.matches(r#""type":"result""#).count() >= 3
         };
         eventually("the profiles to be read", read).await;
         for round in 0..40 {

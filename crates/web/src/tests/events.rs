@@ -1,10 +1,13 @@
 //! The stream of events: what it tells, and how it is resumed.
 
+use std::time::{Duration, Instant};
+
 use futures_util::StreamExt;
 use hearthgate_protocol::model::{Change, Reading, Value};
 use hearthgate_testkit::{eventually, switches};
 
 use super::{Outlet, PATIENCE, request};
+use crate::{Web, WebOptions};
 
 /// An event as it came.
 #[derive(Debug)]
@@ -120,6 +123,34 @@ async fn what_happens_is_told_and_what_was_missed_is_told_later() {
         .iter()
         .filter(|item| item["event"] == "values");
     assert_eq!(kinds.count(), 3);
+    outlet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happens_between_listening_and_serving_is_told_too() {
+    let mut outlet = Outlet::start(switches(1), |_| {}).await;
+    let options = WebOptions::new(([127, 0, 0, 1], 0).into());
+    let late = Web::bind(outlet.hub.clone(), options).await.unwrap();
+    report(&outlet, true).await;
+    eventually("the event to be there", || {
+        let device = outlet
+            .hub
+            .device(&hearthgate_hub::DeviceRef::new("g", "switch-00000"));
+        device.is_some_and(|device| device.point("switch_1").unwrap().value == Value::from(true))
+    })
+    .await;
+    outlet.router = late.router.clone();
+    tokio::spawn(late.run(outlet.stop.clone()));
+    let deadline = Instant::now() + PATIENCE;
+    while !outlet
+        .get("/api/v1/log?limit=1000")
+        .await
+        .text
+        .contains("\"values\"")
+    {
+        assert!(Instant::now() < deadline, "the event was missed");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     outlet.stop().await;
 }
 

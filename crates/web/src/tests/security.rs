@@ -148,12 +148,16 @@ async fn guessing_is_slowed_for_who_guesses_and_for_nobody_else() {
     let slowed = slowed.expect("ten guesses in a row are answered as if they were one");
     slowed.must_be(429, "slow_down");
     assert!(slowed.header("retry-after").parse::<u64>().unwrap() >= 1);
-    // Programs that guess share the lot.
+    // Programs that guess share the lot. Where the wait is over before one asks, that is one more guess,
+    // and the next wait is longer. So few would all be free if nobody had guessed before.
     let header = [("authorization", "Bearer guess")];
-    let program = outlet
-        .send_from([192, 0, 2, 1], request("GET", "/metrics", &header, ""))
-        .await;
-    assert_eq!(program.status(), 429);
+    let mut shares = false;
+    for _ in 0..5 {
+        let program = request("GET", "/metrics", &header, "");
+        let program = outlet.send_from([192, 0, 2, 1], program).await;
+        shares |= program.status() == 429;
+    }
+    assert!(shares, "programs guess as if nobody had guessed before");
     let other = outlet.send_from([192, 0, 2, 2], guess()).await;
     assert_eq!(other.status(), 401);
     outlet.stop().await;

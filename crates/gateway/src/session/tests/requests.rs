@@ -151,7 +151,8 @@ async fn an_answer_is_never_overtaken_by_an_older_event() {
     let mut newest = 0;
     let mut answers = 0;
     client.request(0, &status(&["a"]));
-    while newest < LAST {
+    // The first answer may come after the last event.
+    while newest < LAST || answers == 0 {
         match client.next().await {
             ClientEvent::Event { event, .. } => {
                 // Merged or not, it is never an older one.
@@ -169,7 +170,6 @@ async fn an_answer_is_never_overtaken_by_an_older_event() {
         }
     }
     reporter.await.unwrap();
-    assert!(answers > 0);
 }
 
 #[tokio::test(start_paused = true)]
