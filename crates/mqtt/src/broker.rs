@@ -151,7 +151,14 @@ impl Broker {
             broker: self.options.broker.to_string(),
             client_id: self.client_id.clone(),
         };
-        let task = tokio::spawn(run(client, qos, events, errors, order_receiver, news_sender));
+        let task = tokio::spawn(run(
+            client,
+            qos,
+            events,
+            errors,
+            order_receiver,
+            news_sender,
+        ));
         Connection { orders, news, task }
     }
 

@@ -53,8 +53,8 @@ mod tls;
 pub use bridge::{MqttError, Outlet};
 pub use memory::MemoryError;
 pub use options::{
-    BrokerAddress, DISCOVERY_PREFIX, MqttOptions, MqttVersion, PORT, PORT_TLS, Qos, Secret, TOPIC_ROOT,
-    TlsFiles, UnknownVersion,
+    BrokerAddress, DISCOVERY_PREFIX, MqttOptions, MqttVersion, PORT, PORT_TLS, Qos, Secret,
+    TOPIC_ROOT, TlsFiles, UnknownVersion,
 };
 pub use tls::TlsError;
 pub use topics::{ID_PREFIX, Kind, Meaning, Topics};
