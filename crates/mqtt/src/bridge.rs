@@ -536,7 +536,7 @@ async fn room(orders: Option<&mpsc::Sender<Order>>) {
         // The place is given back: nobody else takes one.
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// The retained topics of a gateway.
