@@ -327,13 +327,15 @@ impl Bridge {
 
     /// Hands over what is to be said, as far as there is room.
     fn send_what_fits(&mut self) {
-        while self.is_ready() {
-            let room = self.link.as_ref().map_or(0, |link| link.orders.capacity());
-            if room == 0 || self.outbox.is_empty() {
-                return;
-            }
+        while self.is_ready() && !self.outbox.is_empty() {
+            // None either where the connection has just ended: what passes is then kept for the next one.
+            let room = self
+                .link
+                .as_ref()
+                .and_then(|link| link.orders.clone().try_reserve_owned().ok());
+            let Some(room) = room else { return };
             if let Some(publish) = self.next_publish() {
-                self.order(Order::Publish(publish));
+                room.send(Order::Publish(publish));
             }
         }
     }
